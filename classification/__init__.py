@@ -1,0 +1,20 @@
+"""From labelled camera-trap images to a species classifier, and back to new images.
+
+A file at the top of this package is a command, a folder is a room. How to find the
+room of a line:
+
+====================================================  =================================
+the line …                                            room
+====================================================  =================================
+parses flags, wires files to functions                the command of that name
+knows a file's name, a key, a column, a crop's name   ``artifacts/``
+decides which labels, which targets                   ``labels/``
+touches pixels                                        ``cropping/``
+box arithmetic                                        ``detection/boxes.py``
+mentions torch                                        ``modeling/`` or a detector engine
+fetches bytes                                         ``storage/``
+makes a page                                          ``reports/``
+says what an exit code, a thread pool, a journal is   ``runtime/``
+says what a detection is / what a taxon is            ``detection/`` / ``taxonomy/``
+====================================================  =================================
+"""

@@ -1,0 +1,78 @@
+"""Strict JSON in, atomic JSON out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from classification.runtime.atomic import replacing
+from classification.runtime.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+def _reject_duplicate_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in document:
+            raise ArtifactError("key appears twice", where=key)
+        document[key] = value
+    return document
+
+
+def _reject_constant(name: str) -> float:
+    raise ArtifactError(f"{name} is not a JSON number")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON file whose top level is an object.
+
+    Raises:
+        ArtifactError: the file is missing, is not JSON, holds NaN, repeats a key,
+            or holds something else at its top level.
+    """
+    document = parse(read_bytes(path))
+    if not isinstance(document, dict):
+        raise ArtifactError("expected an object at the top level")
+    return document
+
+
+def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON of any shape; the reader checks it
+    """Parses JSON text strictly: UTF-8, no NaN, no key twice.
+
+    Raises:
+        ArtifactError: it is not such text.
+    """
+    try:
+        return json.loads(
+            text.decode("utf-8-sig"),
+            object_pairs_hook=_reject_duplicate_keys,
+            parse_constant=_reject_constant,
+        )
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"not JSON: {error}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads a whole file.
+
+    Raises:
+        ArtifactError: it is missing, is no plain file, or cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ArtifactError("not a plain file")
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read: {error.strerror}") from error
+
+
+def write_object(
+    path: Path, document: Mapping[str, Any], *, indent: int | None = 1
+) -> None:
+    """Writes ``document`` so that ``path`` holds either the old file or all of it."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as file:
+        file.write(text.encode() + b"\n")

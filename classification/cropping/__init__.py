@@ -1,0 +1,1 @@
+"""Pixels: opens images safely, and cuts boxes out of them."""

@@ -1,0 +1,140 @@
+"""Opens an image from its bytes: upright, RGB, within limits, or with a reason why not.
+
+Whatever a camera or an SD card makes of a file, the answer is either eight-bit RGB
+pixels or an ``ItemError`` whose text a person understands.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from classification.runtime.errors import ItemError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEFAULT_MAX_PIXELS = 50_000_000
+ORIENTATION_TAG = 0x0112
+
+# Our own limit is checked from the header, per image; Pillow's is process-wide.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """Decoded pixels.
+
+    Attributes:
+        image: mode RGB; upright unless orientation was to be ignored.
+        note: how an unusual file was read, such as ``CMYK converted to RGB``; empty
+            for an ordinary one.
+    """
+
+    image: Image.Image
+    note: str = ""
+
+    def array(self) -> NDArray[np.uint8]:
+        """Returns the pixels, shape [height, width, 3], RGB."""
+        return np.asarray(self.image)
+
+
+def open_image(
+    data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, apply_exif: bool = True
+) -> OpenedImage:
+    """Decodes a whole image.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: refuse an image of more pixels (width times height, as its
+            header says) before anything is decoded.
+        apply_exif: turn the image upright by its EXIF orientation.
+
+    Raises:
+        ItemError: not an image, truncated, damaged, or too large; says which.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata that nobody uses
+            header = read_header(data, max_pixels=max_pixels)
+            note = _note(header)
+            header.load()
+            upright = _upright(header) if apply_exif else header
+            return OpenedImage(_to_rgb(upright), note)
+    except ItemError:
+        raise
+    except MemoryError:
+        raise ItemError("not enough memory to decode it") from None
+    except Exception as error:  # a decoder fed with hostile bytes raises anything
+        raise ItemError(f"cannot decode: {_text(error)}") from error
+
+
+def read_header(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Opens an image without decoding it, and checks its size.
+
+    Raises:
+        ItemError: not an image, or more than ``max_pixels`` pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ItemError("not an image file") from None
+    except Exception as error:  # see open_image
+        raise ItemError(f"cannot read the image header: {_text(error)}") from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ItemError(
+            f"{width} x {height} pixels are more than {max_pixels} (--max-pixels)"
+        )
+    return image
+
+
+def orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1 to 8; 1 (upright) where none can be read."""
+    try:
+        value = image.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF is common, and no reason to lose an image
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004 - EXIF's range
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    if orientation(image) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def _note(image: Image.Image) -> str:
+    if getattr(image, "n_frames", 1) > 1:
+        return "animated or multi-page; the first frame is used"
+    if image.mode in {"I", "I;16", "I;16B", "I;16L", "I;16N"}:
+        return "16-bit pixels reduced to 8"
+    if image.mode in {"CMYK", "P", "PA", "LAB", "HSV"}:
+        return f"{image.mode} converted to RGB"
+    return ""
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode == "F":
+        raise ItemError("floating-point pixels")
+    if image.mode.startswith("I"):
+        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    wide = pixels.astype(np.int64)
+    if wide.min() < 0 or wide.max() > np.iinfo(np.uint16).max:
+        raise ItemError("32-bit pixels")
+    return (wide >> 8).astype(np.uint8)
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Pure decisions about labels: which targets a classifier category belongs to."""

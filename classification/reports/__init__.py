@@ -1,0 +1,1 @@
+"""Page models and Jinja2 templates of the HTML pages."""

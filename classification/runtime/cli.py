@@ -1,0 +1,190 @@
+"""The shell every command shares: argument types, parsing, logging, exit codes.
+
+A flag may be written with ``-`` or ``_``: ``--image-size`` and ``--image_size`` are
+the same flag everywhere, whichever spelling the parser declares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from classification.runtime.errors import PipelineError, TooManyFailuresError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+EXIT_OK = 0
+EXIT_FAILED = 1  # PipelineError: the user can act on it
+EXIT_USAGE = 2  # argparse's own
+EXIT_BUG = 3  # anything unforeseen; traceback printed
+EXIT_TOO_MANY_FAILURES = 4  # TooManyFailuresError
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+
+P = ParamSpec("P")
+ArgumentsT = TypeVar("ArgumentsT", bound=argparse.Namespace)
+
+_logger = logging.getLogger(__name__)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reads flags with ``-`` and ``_`` alike."""
+
+    def __init__(self, module: str, description: str | None) -> None:
+        """Names the program after its module and keeps the description's lines."""
+        super().__init__(
+            prog=module.rpartition(".")[2],
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--verbose", action="store_true", help="log details")
+
+    def parse_known_args(  # type: ignore[override]  # argparse overloads on namespace
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parses ``args`` after spelling each known flag as it was declared."""
+        words = list(sys.argv[1:] if args is None else args)
+        declared = {_plain(flag): flag for flag in self._option_string_actions}
+        end = words.index("--") if "--" in words else len(words)
+        spelled = [_respell(word, declared) for word in words[:end]] + words[end:]
+        return super().parse_known_args(spelled, namespace)
+
+
+def _plain(flag: str) -> str:
+    return flag.replace("_", "-")
+
+
+def _respell(word: str, declared: dict[str, str]) -> str:
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return declared.get(_plain(flag), flag) + equals + value
+
+
+def fraction(text: str) -> float:
+    """Parses a number in [0, 1], for ``type=``."""
+    value = _number(text, float)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def positive_int(text: str) -> int:
+    """Parses a whole number of at least 1, for ``type=``."""
+    value = _number(text, int)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return value
+
+
+def non_negative_int(text: str) -> int:
+    """Parses a whole number of at least 0, for ``type=``."""
+    value = _number(text, int)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+def existing_file(text: str) -> Path:
+    """Parses the path of a file that exists, for ``type=``."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"no such file: {text}")
+    return path
+
+
+def existing_dir(text: str) -> Path:
+    """Parses the path of a folder that exists, for ``type=``."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"no such folder: {text}")
+    return path
+
+
+NumberT = TypeVar("NumberT", int, float)
+
+
+def _number(text: str, kind: Callable[[str], NumberT]) -> NumberT:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return value
+
+
+def add_max_failures(parser: argparse.ArgumentParser) -> None:
+    """Declares ``--max-failures``, the same for every step that works item by item."""
+    parser.add_argument(
+        "--max-failures",
+        type=non_negative_int,
+        metavar="N",
+        help="exit 4 if more than N items failed (default: no limit; "
+        "a run in which every item failed always exits 4)",
+    )
+
+
+def check_failures(failed: int, total: int, max_failures: int | None) -> None:
+    """Ends the step with exit code 4 where too many items failed.
+
+    Args:
+        failed: number of items that failed.
+        total: number of items there were.
+        max_failures: the most failures allowed, or None for no limit.
+
+    Raises:
+        TooManyFailuresError: more than ``max_failures`` failed, or every item did.
+    """
+    if max_failures is not None and failed > max_failures:
+        raise TooManyFailuresError(
+            f"{failed} of {total} items failed; --max-failures allows {max_failures}"
+        )
+    if total and failed == total:
+        raise TooManyFailuresError(f"all {total} items failed; see the step log")
+
+
+def parse(
+    parser: argparse.ArgumentParser, arguments: ArgumentsT, argv: Sequence[str] | None
+) -> ArgumentsT:
+    """Fills ``arguments`` from the command line and turns on logging to stderr."""
+    parser.parse_args(argv, namespace=arguments)
+    verbose = getattr(arguments, "verbose", False)
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(levelname)s %(message)s" if verbose else "%(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+    if not verbose:
+        for chatty in ("PIL", "torch", "onnxscript", "timm"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+    return arguments
+
+
+def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> int:
+    """Calls ``run`` and turns how it ends into an exit code."""
+    try:
+        run(*args, **kwargs)
+    except PipelineError as error:
+        _logger.error("error: %s", one_line(str(error)))  # noqa: TRY400 - one line, no traceback
+        return error.exit_code
+    except KeyboardInterrupt:
+        _logger.error("interrupted; finished items are kept, run again to go on")  # noqa: TRY400 - nothing to trace
+        return EXIT_INTERRUPTED
+    except Exception:
+        _logger.exception("unexpected error; this is a bug")
+        return EXIT_BUG
+    return EXIT_OK
+
+
+def one_line(text: str) -> str:
+    """Returns ``text`` with line breaks and other control characters made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

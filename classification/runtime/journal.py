@@ -1,0 +1,172 @@
+"""The append-only journal that lets a long step go on after it was killed.
+
+A journal is a text file beside the step's output. The first line names the work (a
+digest of inputs and options); each further line holds one record, a JSON document
+behind its CRC-32. Records survive the death of the process as soon as ``append``
+returns, and a torn last line is cut off when the journal is opened again::
+
+    ct-journal 1 5f0c…e1
+    8d3b21aa {"i":0,"failure":null,…}
+
+The file is locked while it is open, so a second run on the same output ends with
+one line instead of mixing its records in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from classification.runtime.errors import ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_MAGIC = "ct-journal 1"
+
+
+def digest(parts: Iterable[object]) -> str:
+    """Returns a SHA-256 hex digest of what a run does: its inputs and options.
+
+    Args:
+        parts: JSON-encodable values (strings, numbers, None, lists, dicts) in a
+            fixed order; streamed, so a million file names cost no memory.
+    """
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(json.dumps(part, sort_keys=True).encode() + b"\n")
+    return total.hexdigest()
+
+
+class Journal:
+    """An open, locked journal; use as a context manager.
+
+    Attributes:
+        path: where it is.
+        records: number of records that were there when it was opened.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, records: int) -> None:
+        """Takes over an open file; call ``Journal.open`` instead."""
+        self.path = path
+        self.records = records
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path, *, key: str, restart: bool = False) -> Self:
+        """Opens the journal of the work ``key``, or begins one.
+
+        Args:
+            path: the journal file, beside the step's output.
+            key: digest of inputs and options (see ``digest``).
+            restart: throw away what an earlier run left, whatever its key.
+
+        Raises:
+            ConfigurationError: the journal belongs to other inputs or options.
+            StorageError: the file cannot be opened, or another run holds it.
+        """
+        file = _open_locked(path)
+        header = f"{_MAGIC} {key}\n".encode()
+        try:
+            found = file.readline()
+            if restart or not found.endswith(b"\n"):
+                file.truncate(0)
+                file.seek(0)
+                file.write(header)
+                file.flush()
+                return cls(path, file, 0)
+            _check_header(path, found, header)
+            records, end = _count_records(file)
+            file.truncate(end)
+            file.seek(end)
+        except BaseException:
+            file.close()
+            raise
+        return cls(path, file, records)
+
+    def __enter__(self) -> Self:
+        """Returns the journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file, which frees the lock; the journal stays on disk."""
+        self._file.close()
+
+    def append(self, records: Iterable[Any]) -> None:
+        """Adds records; they outlive the process once this returns."""
+        self._file.write(b"".join(_to_line(record) for record in records))
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Makes what was appended outlive the machine, too."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def read(self) -> Iterator[Any]:
+        """Yields every record from the first, one at a time."""
+        self._file.flush()
+        with self.path.open("rb") as file:
+            file.readline()
+            for line in file:
+                yield json.loads(line[9:])
+
+    def remove(self) -> None:
+        """Deletes the journal: the step's output is complete."""
+        self.path.unlink(missing_ok=True)
+
+
+def _check_header(path: Path, found: bytes, expected: bytes) -> None:
+    if found != expected:
+        raise ConfigurationError(
+            f"{path} belongs to a run with other inputs or options; "
+            "--restart throws it away and begins again"
+        )
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        file = path.open("r+b")
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        _lock(file)
+    except OSError:
+        file.close()
+        raise StorageError(
+            f"another run is writing {path}; wait for it to end"
+        ) from None
+    return file
+
+
+def _lock(file: BinaryIO) -> None:
+    try:
+        import fcntl  # noqa: PLC0415 - absent on Windows, where there is no lock
+    except ImportError:
+        return
+    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _to_line(record: object) -> bytes:
+    payload = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(payload), payload)
+
+
+def _count_records(file: BinaryIO) -> tuple[int, int]:
+    """Counts whole records from the current position; returns (number, end offset)."""
+    count, end = 0, file.tell()
+    for line in file:
+        if not _is_whole(line):
+            break
+        count += 1
+        end += len(line)
+    return count, end
+
+
+def _is_whole(line: bytes) -> bool:
+    return line.endswith(b"\n") and line[:8] == b"%08x" % zlib.crc32(line[9:-1])

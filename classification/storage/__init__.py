@@ -1,0 +1,18 @@
+"""Where images are: one protocol, one module per kind of place."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class ImageStore(Protocol):
+    """A place that holds images by name."""
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of the image ``name``.
+
+        Raises:
+            ItemError: this one image is missing or cannot be read; says why.
+            StorageError: the store as a whole cannot be reached.
+        """
+        ...

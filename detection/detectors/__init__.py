@@ -1,0 +1,1 @@
+"""Detector engines: one module per model format, behind one protocol."""

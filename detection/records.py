@@ -1,0 +1,50 @@
+"""What a detector says of an image: values, without files.
+
+The types are msgspec structs, so that a file of a million images is read straight into
+them; keys of a detections JSON that they do not name are ignored on the way in.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from detection.boxes import Box
+
+ANIMAL, PERSON, VEHICLE = "animal", "person", "vehicle"
+MEGADETECTOR_CATEGORIES = {"1": ANIMAL, "2": PERSON, "3": VEHICLE}
+
+Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class Detection(msgspec.Struct, frozen=True, gc=False):
+    """One box.
+
+    Attributes:
+        category: id of the category in the file, such as ``"1"``.
+        bbox: where, in fractions of the EXIF-upright image.
+        conf: how sure the detector is, in [0, 1]; None for a box drawn by a person.
+        classifications: (category id, probability) pairs, most probable first.
+    """
+
+    category: str
+    bbox: Box
+    conf: Confidence | None = None
+    classifications: tuple[tuple[str, float], ...] | None = None
+
+
+class ImageDetections(msgspec.Struct, frozen=True, gc=False):
+    """All boxes of one image.
+
+    Attributes:
+        file: name of the image.
+        detections: its boxes; empty if the detector found nothing, None if it failed.
+        failure: why it failed, or None.
+        is_ground_truth: the boxes were drawn by people, not found by a detector.
+    """
+
+    file: str
+    detections: tuple[Detection, ...] | None = None
+    failure: str | None = None
+    is_ground_truth: bool = False

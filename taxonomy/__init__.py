@@ -1,0 +1,1 @@
+"""Names of animals: taxa and their tree. Knows nothing of images."""
