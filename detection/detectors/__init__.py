@@ -1,8 +1,14 @@
 """Detector engines: one module per model format, behind one protocol.
 
-``load`` picks the engine by the file's extension. An engine is built from a model file
-and does two things: ``prepare``, which may run in many threads beside each other, and
-``detect``, which runs in one.
+``load`` picks the engine by the file. A detector does two things: ``prepare``, which may
+run in many threads beside each other, and ``detect``, which runs in one::
+
+    model = models.resolve("default")
+    detector = detectors.load(model)
+    prepared = detector.prepare(opened.array())
+    (boxes,) = detector.detect([prepared], threshold=0.2)
+
+What ``detect`` says of an image does not depend on the images beside it.
 """
 
 from __future__ import annotations
@@ -10,13 +16,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from classification.runtime.errors import ModelError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from detection.models import ModelFile
     from detection.records import Detection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How to run a detector.
+
+    Attributes:
+        trust_model: unpickle a checkpoint, which runs whatever code is in it.
+        device: ``auto``, ``cpu`` or ``cuda:N``.
+        threads: processor threads of the network; all cores by default.
+        image_size_px: longer side of the network's input, for models that take any
+            size; the model's own by default.
+        head: name of the output layout (see ``heads.Head``), for an ONNX file whose
+            layout cannot be told from its shape and metadata.
+    """
+
+    trust_model: bool = False
+    device: str = "auto"
+    threads: int | None = None
+    image_size_px: int | None = None
+    head: str | None = None
+
+
+DEFAULT_OPTIONS = Options()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,13 +68,12 @@ class Prepared:
 
 
 class Detector(Protocol):
-    """A loaded model.
+    """A loaded model."""
 
-    Attributes:
-        categories: name by category id, such as ``{"1": "animal"}``.
-    """
-
-    categories: Mapping[str, str]
+    @property
+    def categories(self) -> Mapping[str, str]:
+        """Returns the name by category id, such as ``{"1": "animal"}``."""
+        ...
 
     def prepare(self, image: NDArray[np.uint8]) -> Prepared:
         """Makes the network's input of an upright RGB image [height, width, 3]."""
@@ -58,3 +90,14 @@ class Detector(Protocol):
             bbox to 4, as MegaDetector writes them.
         """
         ...
+
+
+def load(model: ModelFile, options: Options = DEFAULT_OPTIONS) -> Detector:
+    """Loads a detector with the engine that reads its file.
+
+    Raises:
+        ModelError: the file is damaged, of a kind that no engine reads, or a pickle
+            that is not trusted.
+        MissingExtraError: the engine's package is not installed.
+    """
+    raise ModelError(f"{model.path}: no engine reads {model.path.suffix} files")

