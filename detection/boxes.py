@@ -39,7 +39,12 @@ class Box(
     def from_corners(cls, left: float, top: float, right: float, bottom: float) -> Self:
         """Returns the part of the rectangle that lies inside the image."""
         left, top = _clip(left), _clip(top)
-        return cls(left, top, _clip(right) - left, _clip(bottom) - top)
+        return cls(
+            left,
+            top,
+            max(0.0, _clip(right) - left),
+            max(0.0, _clip(bottom) - top),
+        )
 
 
 def _clip(value: float) -> float:
@@ -52,4 +57,4 @@ def intersection_over_union(one: Box, other: Box) -> float:
     height = min(one.bottom, other.bottom) - max(one.top, other.top)
     shared = max(0.0, width) * max(0.0, height)
     joint = one.width * one.height + other.width * other.height - shared
-    return shared / joint if joint > 0 else 0.0
+    return min(1.0, shared / joint) if joint > 0 else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from classification.runtime.atomic import replacing
@@ -26,6 +27,13 @@ def _reject_constant(name: str) -> float:
     raise ArtifactError(f"{name} is not a JSON number")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ArtifactError(f"{text} is too large a number")
+    return value
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Reads a JSON file whose top level is an object.
 
@@ -40,7 +48,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON of any shape; the reader checks it
-    """Parses JSON text strictly: UTF-8, no NaN, no key twice.
+    """Parses JSON text strictly: UTF-8, no NaN or infinity, no key twice.
 
     Raises:
         ArtifactError: it is not such text.
@@ -50,6 +58,7 @@ def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON of any shape; the reader c
             text.decode("utf-8-sig"),
             object_pairs_hook=_reject_duplicate_keys,
             parse_constant=_reject_constant,
+            parse_float=_finite,
         )
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"not JSON: {error}") from error
@@ -67,12 +76,18 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"cannot read: {error.strerror}") from error
+    except ValueError as error:  # a NUL in the name
+        raise ArtifactError(f"cannot read: {error}") from error
 
 
 def write_object(
     path: Path, document: Mapping[str, Any], *, indent: int | None = 1
 ) -> None:
-    """Writes ``document`` so that ``path`` holds either the old file or all of it."""
+    """Writes ``document`` so that ``path`` holds either the old file or all of it.
+
+    A string that is no text, such as a file name that is not UTF-8, is written with
+    JSON's escapes and read back equal.
+    """
     text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
     with replacing(path) as file:
-        file.write(text.encode() + b"\n")
+        file.write(text.encode(errors="backslashreplace") + b"\n")

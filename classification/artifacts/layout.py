@@ -26,8 +26,10 @@ IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".gif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif"}
 )
 
+_CROP_MARK = "___crop"
 _CROP = re.compile(
-    r"(?P<image>.+)___crop(?P<index>\d{2,})(?:_(?P<suffix>.+))?\.jpg", re.DOTALL
+    rf"(?P<image>.+){_CROP_MARK}(?P<index>[0-9]{{2,9}})(?:_(?P<suffix>.+))?\.jpg",
+    re.DOTALL,
 )
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -81,7 +83,7 @@ class CropName:
     def __str__(self) -> str:
         """Spells the name."""
         suffix = f"_{self.suffix}" if self.suffix else ""
-        return f"{self.image}___crop{self.index:02d}{suffix}.jpg"
+        return f"{self.image}{_CROP_MARK}{self.index:02d}{suffix}.jpg"
 
     @classmethod
     def parse(cls, name: str) -> Self:
@@ -100,9 +102,10 @@ def inference_suffix(detector: str) -> str:
     """Returns the crop suffix of the inference flow: ``info.detector`` verbatim.
 
     Raises:
-        ArtifactError: the detector's name could lead out of the crops folder.
+        ArtifactError: the detector's name could lead out of the crops folder, or
+            be taken for a crop's index.
     """
-    if not detector or any(c in detector for c in "/\\\0"):
+    if not detector or _CROP_MARK in detector or any(c in detector for c in "/\\\0"):
         raise ArtifactError(
             f"{detector!r} cannot be part of a file name", where="info.detector"
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from classification.runtime.errors import ItemError
 
@@ -21,6 +21,29 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_PIXELS = 50_000_000
 ORIENTATION_TAG = 0x0112
+
+# Only formats that photographs have: a file may call itself anything, and some of
+# Pillow's other readers start programs (EPS runs Ghostscript).
+_FORMATS = (
+    *("JPEG", "PNG", "GIF", "BMP", "TIFF"),
+    *(name for name in ("WEBP", "AVIF") if features.check(name.lower())),
+)
+
+_TURN_BY_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# The turns that are not their own inverse.
+_INVERSE_ORIENTATION = {6: 8, 8: 6}
+
+# Pillow warns about damaged metadata that nobody uses. One filter for the process:
+# warnings.catch_warnings is not for threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Our own limit is checked from the header, per image; Pillow's is process-wide.
 Image.MAX_IMAGE_PIXELS = None
@@ -59,13 +82,10 @@ def open_image(
         ItemError: not an image, truncated, damaged, or too large; says which.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata that nobody uses
-            header = read_header(data, max_pixels=max_pixels)
-            note = _note(header)
-            header.load()
-            upright = _upright(header) if apply_exif else header
-            return OpenedImage(_to_rgb(upright), note)
+        header = read_header(data, max_pixels=max_pixels)
+        note = _note(header)
+        turned = _turned(header, apply_exif=apply_exif)
+        return OpenedImage(_to_rgb(turned), note)
     except ItemError:
         raise
     except MemoryError:
@@ -81,7 +101,7 @@ def read_header(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.I
         ItemError: not an image, or more than ``max_pixels`` pixels.
     """
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise ItemError("not an image file") from None
     except Exception as error:  # see open_image
@@ -103,14 +123,20 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004 - EXIF's range
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    if orientation(image) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
+def _turned(image: Image.Image, *, apply_exif: bool) -> Image.Image:
+    """Decodes; turns upright, or keeps the pixels as they lie in the file."""
+    if image.format == "TIFF":  # the one format that Pillow turns upright by itself
+        tag = 1 if apply_exif else orientation(image)
+        tag = _INVERSE_ORIENTATION.get(tag, tag)
+        image.load()
+    else:
+        image.load()  # a PNG may hold its EXIF behind the pixels
+        tag = orientation(image) if apply_exif else 1
+    return image if tag == 1 else image.transpose(_TURN_BY_ORIENTATION[tag])
 
 
 def _note(image: Image.Image) -> str:
-    if getattr(image, "n_frames", 1) > 1:
+    if getattr(image, "is_animated", False):
         return "animated or multi-page; the first frame is used"
     if image.mode in {"I", "I;16", "I;16B", "I;16L", "I;16N"}:
         return "16-bit pixels reduced to 8"

@@ -27,10 +27,12 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
             the thousand, such as crops, may leave this to the system.
 
     Raises:
-        StorageError: the folder cannot be written, or the disk is full.
+        StorageError: the folder cannot be written, the disk is full, or ``path`` is
+            a folder, a device or a pipe.
     """
     temporary = None
     try:
+        _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ct-", suffix=".tmp")
         temporary = Path(name)
@@ -48,6 +50,12 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _refuse_special(path: Path) -> None:
+    # The rename would put a plain file in the place of /dev/null or of a pipe.
+    if path.exists() and not path.is_file():
+        raise StorageError(f"cannot write {path}: not a plain file")
 
 
 def _read_umask() -> int:

@@ -116,7 +116,7 @@ def _number(text: str, kind: Callable[[str], NumberT]) -> NumberT:
         value = kind(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not math.isfinite(value):
+    if not -math.inf < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a finite number")
     return value
 

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import zlib
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from classification.runtime.errors import ConfigurationError, StorageError
@@ -66,27 +67,19 @@ class Journal:
             restart: throw away what an earlier run left, whatever its key.
 
         Raises:
-            ConfigurationError: the journal belongs to other inputs or options.
+            ConfigurationError: the journal belongs to other inputs or options, or
+                the file is no journal at all, which no option throws away.
             StorageError: the file cannot be opened, or another run holds it.
         """
         file = _open_locked(path)
         header = f"{_MAGIC} {key}\n".encode()
         try:
-            found = file.readline()
-            if restart or not found.endswith(b"\n"):
-                file.truncate(0)
-                file.seek(0)
-                file.write(header)
-                file.flush()
-                return cls(path, file, 0)
-            _check_header(path, found, header)
-            records, end = _count_records(file)
-            file.truncate(end)
-            file.seek(end)
+            with _naming_errors(path):
+                return cls(path, file, _begin(path, file, header, restart=restart))
         except BaseException:
-            file.close()
+            with suppress(OSError):
+                file.close()
             raise
-        return cls(path, file, records)
 
     def __enter__(self) -> Self:
         """Returns the journal itself."""
@@ -94,17 +87,25 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         """Closes the file, which frees the lock; the journal stays on disk."""
-        self._file.close()
+        with suppress(OSError):  # append or sync has already said that it failed
+            self._file.close()
 
     def append(self, records: Iterable[Any]) -> None:
-        """Adds records; they outlive the process once this returns."""
-        self._file.write(b"".join(_to_line(record) for record in records))
-        self._file.flush()
+        """Adds records; they outlive the process once this returns.
+
+        Raises:
+            StorageError: the disk is full; what was appended before is safe.
+        """
+        lines = b"".join(_to_line(record) for record in records)
+        with _naming_errors(self.path):
+            self._file.write(lines)
+            self._file.flush()
 
     def sync(self) -> None:
         """Makes what was appended outlive the machine, too."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with _naming_errors(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def read(self) -> Iterator[Any]:
         """Yields every record from the first, one at a time."""
@@ -119,6 +120,38 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
+@contextmanager
+def _naming_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"cannot write {path}: {reason}") from error
+
+
+def _begin(path: Path, file: BinaryIO, header: bytes, *, restart: bool) -> int:
+    """Leaves ``file`` ready to append to; returns the number of records it holds."""
+    found = file.readline()
+    _refuse_foreign(path, found)
+    if restart or not found.endswith(b"\n"):
+        file.truncate(0)
+        file.seek(0)
+        file.write(header)
+        file.flush()
+        return 0
+    _check_header(path, found, header)
+    records, end = _count_records(file)
+    file.truncate(end)
+    file.seek(end)
+    return records
+
+
+def _refuse_foreign(path: Path, found: bytes) -> None:
+    start = found[: len(_MAGIC)]
+    if start != _MAGIC.encode()[: len(start)]:
+        raise ConfigurationError(f"{path} is not a journal; move it out of the way")
+
+
 def _check_header(path: Path, found: bytes, expected: bytes) -> None:
     if found != expected:
         raise ConfigurationError(
@@ -128,14 +161,15 @@ def _check_header(path: Path, found: bytes, expected: bytes) -> None:
 
 
 def _open_locked(path: Path) -> BinaryIO:
-    try:
+    with _naming_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         file = path.open("r+b")
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
     try:
         _lock(file)
+        # Another run may have ended, and removed it, between open and lock.
+        if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            raise FileNotFoundError
     except OSError:
         file.close()
         raise StorageError(

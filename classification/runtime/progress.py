@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def bar(total: int | None, *, unit: str, initial: int = 0) -> tqdm[NoReturn]:
+def bar(total: float | None, *, unit: str, initial: int = 0) -> tqdm[NoReturn]:
     """Returns a progress bar to ``update(n)`` by hand; use as a context manager."""
     return tqdm(
         total=total,

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MAX_BYTES = (
+    1 << 30
+)  # far above any photograph; a disk image named .jpg must not fill memory
+
+# Not to wait on a pipe; bytes as they are on Windows, too.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
 class LocalStore:
     """A folder; names are paths relative to it."""
 
@@ -28,17 +36,15 @@ def read_file(path: Path) -> bytes:
     """Reads a plain, non-empty file; never waits on a pipe or a device.
 
     Raises:
-        ItemError: it is missing, empty, a folder, a pipe, or cannot be read.
+        ItemError: it is missing, empty, larger than ``MAX_BYTES``, a folder, a pipe,
+            or cannot be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
         raise ItemError(_reason(error)) from error
     with os.fdopen(handle, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-            raise ItemError(f"{kind}, not a file")
+        _check(os.fstat(file.fileno()))
         try:
             data = file.read()
         except OSError as error:
@@ -46,6 +52,14 @@ def read_file(path: Path) -> bytes:
     if not data:
         raise ItemError("empty file")
     return data
+
+
+def _check(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+        raise ItemError(f"{kind}, not a file")
+    if status.st_size > MAX_BYTES:
+        raise ItemError(f"{status.st_size} bytes are more than any image has")
 
 
 def _reason(error: OSError | ValueError) -> str:

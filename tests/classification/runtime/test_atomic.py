@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from pathlib import Path
+
+import pytest
+
+from classification.runtime.atomic import replacing
+from classification.runtime.errors import StorageError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_the_file_appears_when_the_block_ends(tmp_path: Path, sync: bool) -> None:
+    path = tmp_path / "a" / "b.bin"
+    with replacing(path, sync=sync) as file:
+        file.write(b"one")
+        assert not path.exists()
+    assert path.read_bytes() == b"one"
+    assert names(path.parent) == ["b.bin"]
+
+
+def test_an_old_file_is_kept_until_then(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with replacing(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
+def test_d36_a_failed_write_leaves_nothing_behind(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def write_half() -> None:
+        with replacing(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_d26_a_bare_file_name_is_a_file_of_this_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with replacing(Path("bare.json")) as file:
+        file.write(b"1")
+    assert names(tmp_path) == ["bare.json"]
+
+
+def test_the_file_has_the_rights_any_new_file_has(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    with replacing(tmp_path / "a"):
+        pass
+    assert (tmp_path / "a").stat().st_mode == plain.stat().st_mode
+
+
+def test_a_parent_that_is_a_file_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    path = tmp_path / "a" / "b"
+    with pytest.raises(StorageError) as raised, replacing(path):
+        pass
+    assert str(raised.value).startswith(f"cannot write {path}: ")
+
+
+def test_a_folder_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        path = tmp_path / name
+        with pytest.raises(StorageError) as raised, replacing(path):
+            pass
+        assert str(raised.value) == f"cannot write {path}: not a plain file"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert names(tmp_path) == ["folder", "pipe"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(StorageError) as raised, replacing(path) as file:
+            file.write(bytes(1 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(raised.value) == f"cannot write {path}: File too large"
+    assert names(tmp_path) == []

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import argparse
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classification.runtime import cli
+from classification.runtime.errors import (
+    ConfigurationError,
+    PipelineError,
+    TooManyFailuresError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+class Arguments(argparse.Namespace):
+    verbose: bool
+    image_size: int
+    relative: bool
+    name: str
+    rest: list[str]
+
+
+def build_parser() -> cli.Parser:
+    parser = cli.Parser("classification.some_step", "Does it.\n\n  Keeps lines.")
+    parser.add_argument("--image-size", type=cli.positive_int, default=1)
+    parser.add_argument("--output_relative", dest="relative", action="store_true")
+    parser.add_argument("--name", default="")
+    parser.add_argument("rest", nargs="*")
+    return parser
+
+
+def parse(*argv: str) -> Arguments:
+    return build_parser().parse_args(argv, namespace=Arguments())
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("flag", ["--image-size", "--image_size"])
+def test_a_flag_is_read_with_either_dash(flag: str) -> None:
+    assert parse(flag, "3").image_size == 3
+    assert parse(f"{flag}=4").image_size == 4
+
+
+@pytest.mark.parametrize("flag", ["--output_relative", "--output-relative"])
+def test_whichever_spelling_is_declared(flag: str) -> None:
+    assert parse(flag).relative
+
+
+def test_values_and_words_after_a_double_dash_are_left_alone() -> None:
+    args = parse("--name=a_b-c", "x_y", "--", "--image_size", "-z_")
+    assert args.name == "a_b-c"
+    assert args.rest == ["x_y", "--image_size", "-z_"]
+
+
+def test_an_unknown_flag_and_an_abbreviation_are_usage_errors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for flag in ("--imagesize", "--image"):
+        with pytest.raises(SystemExit) as ended:
+            parse(flag, "3")
+        assert ended.value.code == cli.EXIT_USAGE
+        assert f"unrecognized arguments: {flag}" in capsys.readouterr().err
+
+
+def test_help_keeps_the_lines_of_the_description(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: some_step ")
+    assert "Does it.\n\n  Keeps lines.\n" in shown
+
+
+def test_the_parser_reads_sys_argv_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["some_step", "--image_size", "7"])
+    args = build_parser().parse_args(namespace=Arguments())
+    assert args.image_size == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (cli.fraction, "0", 0.0),
+        (cli.fraction, "1", 1.0),
+        (cli.fraction, "0.25", 0.25),
+        (cli.fraction, "5e-3", 0.005),
+        (cli.positive_int, "1", 1),
+        (cli.positive_int, "9" * 400, int("9" * 400)),
+        (cli.non_negative_int, "0", 0),
+    ],
+)
+def test_numbers_are_parsed(
+    kind: Callable[[str], float], text: str, value: float
+) -> None:
+    assert kind(text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (cli.fraction, "1.01", "1.01 is not between 0 and 1"),
+        (cli.fraction, "-0.1", "-0.1 is not between 0 and 1"),
+        (cli.fraction, "nan", "nan is not a finite number"),
+        (cli.fraction, "inf", "inf is not a finite number"),
+        (cli.fraction, "half", "'half' is not a number"),
+        (cli.fraction, "", "'' is not a number"),
+        (cli.positive_int, "0", "0 is not a whole number above 0"),
+        (cli.positive_int, "-3", "-3 is not a whole number above 0"),
+        (cli.positive_int, "1.5", "'1.5' is not a number"),
+        (cli.non_negative_int, "-1", "-1 is less than 0"),
+    ],
+)
+def test_wrong_numbers_are_refused(
+    kind: Callable[[str], float], text: str, message: str
+) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        kind(text)
+    assert str(refused.value) == message
+
+
+@given(st.text(max_size=12))
+def test_no_text_breaks_a_number(text: str) -> None:
+    for kind in (cli.fraction, cli.positive_int, cli.non_negative_int):
+        try:
+            kind(text)
+        except argparse.ArgumentTypeError as error:
+            assert str(error)  # noqa: PT017 - refused or read, nothing else
+
+
+def test_existing_paths(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.touch()
+    assert cli.existing_file(str(file)) == file
+    assert cli.existing_dir(str(tmp_path)) == tmp_path
+    for kind, path, what in (
+        (cli.existing_file, tmp_path, "file"),
+        (cli.existing_file, tmp_path / "b", "file"),
+        (cli.existing_dir, file, "folder"),
+        (cli.existing_dir, tmp_path / "b", "folder"),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError) as refused:
+            kind(str(path))
+        assert str(refused.value) == f"no such {what}: {path}"
+    with pytest.raises(argparse.ArgumentTypeError):
+        cli.existing_file("a\0b")
+
+
+def test_max_failures_is_declared_with_no_limit() -> None:
+    parser = cli.Parser("x", None)
+    cli.add_max_failures(parser)
+    assert parser.parse_args([]).max_failures is None
+    assert parser.parse_args(["--max_failures", "0"]).max_failures == 0
+
+
+@pytest.mark.parametrize(
+    ("failed", "total", "limit"),
+    [(0, 0, None), (0, 5, 0), (4, 5, None), (2, 5, 2), (0, 5, None)],
+)
+def test_failures_within_the_limit(failed: int, total: int, limit: int | None) -> None:
+    cli.check_failures(failed, total, limit)
+
+
+@pytest.mark.parametrize(
+    ("failed", "total", "limit", "message"),
+    [
+        (3, 5, 2, "3 of 5 items failed; --max-failures allows 2"),
+        (5, 5, 2, "5 of 5 items failed; --max-failures allows 2"),
+        (1, 5, 0, "1 of 5 items failed; --max-failures allows 0"),
+        (5, 5, None, "all 5 items failed; see the step log"),
+        (5, 5, 5, "all 5 items failed; see the step log"),
+    ],
+)
+def test_failures_beyond_the_limit(
+    failed: int, total: int, limit: int | None, message: str
+) -> None:
+    with pytest.raises(TooManyFailuresError) as raised:
+        cli.check_failures(failed, total, limit)
+    assert str(raised.value) == message
+
+
+def test_parse_fills_the_namespace_and_logs_plain_lines_to_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args = cli.parse(build_parser(), Arguments(), ["--image_size", "5"])
+    assert args.image_size == 5
+    logging.getLogger("x").debug("hidden")
+    logging.getLogger("x").info("shown")
+    logging.getLogger("PIL.TiffImagePlugin").info("chatter")
+    assert capsys.readouterr().err == "shown\n"
+
+
+def test_verbose_logs_details(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.parse(build_parser(), Arguments(), ["--verbose"])
+    logging.getLogger("x").debug("detail")
+    assert capsys.readouterr().err == "DEBUG detail\n"
+
+
+def returning(value: object) -> object:
+    return value
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "shown"),
+    [
+        (PipelineError("no file"), cli.EXIT_FAILED, "error: no file\n"),
+        (ConfigurationError("a\nb\x1b[31m"), 1, "error: a\\nb\\x1b[31m\n"),
+        (TooManyFailuresError("3 of 5"), 4, "error: 3 of 5\n"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; finished items are kept, run again to go on\n",
+        ),
+    ],
+)
+def test_how_a_run_ends_gives_the_exit_code_and_one_line(
+    error: BaseException, code: int, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.parse(build_parser(), Arguments(), [])
+    assert cli.exit_code(raising, error) == code
+    assert capsys.readouterr().err == shown
+
+
+def test_a_run_that_ends_well_is_zero_whatever_it_returns() -> None:
+    assert cli.exit_code(returning, 5) == cli.EXIT_OK
+    assert cli.exit_code(returning, value=None) == cli.EXIT_OK
+
+
+def test_a_bug_is_three_with_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.parse(build_parser(), Arguments(), [])
+    assert cli.exit_code(raising, ValueError("oh")) == cli.EXIT_BUG
+    shown = capsys.readouterr().err
+    assert shown.startswith("unexpected error; this is a bug\nTraceback")
+    assert shown.endswith("ValueError: oh\n")
+
+
+@given(st.text())
+def test_one_line_is_one_printable_line(text: str) -> None:
+    shown = cli.one_line(text)
+    assert shown.isprintable()
+    assert len(shown.splitlines()) <= 1
+
+
+def test_one_line_keeps_what_a_person_can_read() -> None:
+    assert cli.one_line("a_b.JPG über 3 °C") == "a_b.JPG über 3 °C"
