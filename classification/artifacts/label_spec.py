@@ -28,6 +28,7 @@ without regard to case; they are kept here as written.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from classification.artifacts import _json
 from classification.runtime.errors import ArtifactError, in_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FILENAME = "label_spec.json"
@@ -144,6 +145,16 @@ def write(
     _json.write_object(path, to_dict(spec_by_label), indent=indent)
 
 
+@contextmanager
+def at_label(label: str) -> Iterator[None]:
+    """Puts the label before the address of any ArtifactError raised inside."""
+    try:
+        yield
+    except ArtifactError as error:
+        where = f"{label}.{error.where}" if error.where else label
+        raise ArtifactError(error.message, where=where) from None
+
+
 def _label_spec(value: object, where: str) -> LabelSpec:
     document = _object(value, _LABEL_KEYS, where)
     exclude = Selection()
@@ -159,16 +170,13 @@ def _label_spec(value: object, where: str) -> LabelSpec:
     include = _selection(document, where)
     max_count = _max_count(document.get("max_count"), f"{where}.max_count")
     prioritize = _prioritize(document.get("prioritize", []), f"{where}.prioritize")
-    try:
+    with at_label(where):
         return LabelSpec(
             include=include,
             exclude=exclude,
             max_count=max_count,
             prioritize=prioritize,
         )
-    except ArtifactError as error:
-        address = f"{where}.{error.where}" if error.where else where
-        raise ArtifactError(error.message, where=address) from None
 
 
 def _selection(document: Mapping[str, Any], where: str) -> Selection:

@@ -1,0 +1,113 @@
+"""Small CSV tables that people edit: strict, row by row, with addresses.
+
+A row's number is the one a spreadsheet shows: every row counts, the first is 1.
+"""
+
+from __future__ import annotations
+
+import csv
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from classification.runtime.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        number: as a spreadsheet shows it.
+        cells: text by column, without spaces at its ends.
+    """
+
+    number: int
+    cells: Mapping[str, str]
+
+    def where(self, column: str) -> str:
+        """Returns the address of one cell."""
+        return f"row {self.number}, column {column}"
+
+
+def read(
+    path: Path,
+    *,
+    columns: Sequence[str],
+    further_columns: bool = True,
+    lines: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> Iterator[Row]:
+    """Yields the rows below the header; empty rows are passed over.
+
+    Args:
+        path: UTF-8 text, with or without a byte order mark.
+        columns: columns that must be there, in any order.
+        further_columns: whether there may be others; they are kept.
+        lines: turns the lines of the file into the lines to parse, one for one.
+
+    Raises:
+        ArtifactError: the file is missing, is no such text, its header is another
+            one, or a row has more or fewer cells than the header.
+    """
+    with _text(path) as file:
+        records = _records(csv.reader(lines(file), strict=True))
+        header = _header(records, columns, further_columns=further_columns)
+        for number, cells in records:
+            if len(cells) != len(header):
+                raise ArtifactError(
+                    f"{len(header)} cells expected, {len(cells)} found",
+                    where=f"row {number}",
+                )
+            yield Row(number, dict(zip(header, cells, strict=True)))
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    try:
+        if path.exists() and not path.is_file():
+            raise ArtifactError("not a plain file")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except OSError as error:
+        raise ArtifactError(f"cannot read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"not UTF-8 text: {error}") from error
+
+
+def _records(reader: Iterable[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    number = 0
+    try:
+        for record in reader:
+            number += 1
+            cells = [cell.strip() for cell in record]
+            if any(cells):
+                yield number, cells
+    except csv.Error as error:
+        raise ArtifactError(f"not CSV: {error}", where=f"row {number + 1}") from error
+
+
+def _header(
+    records: Iterator[tuple[int, list[str]]],
+    columns: Sequence[str],
+    *,
+    further_columns: bool,
+) -> list[str]:
+    number, header = next(records, (1, []))
+    missing = [column for column in columns if column not in header]
+    twice = [column for column in header if column and header.count(column) > 1]
+    further = [] if further_columns else [c for c in header if c not in columns]
+    for faulty, fault in (
+        (missing, "is missing"),
+        (twice, "stands twice"),
+        (further, "is unknown"),
+    ):
+        if faulty:
+            raise ArtifactError(
+                f"the column {faulty[0]} {fault}; expected {','.join(columns)}",
+                where=f"row {number}",
+            )
+    return header
