@@ -1,0 +1,174 @@
+"""What is true of every file format: golden files round-trip, broken ones are refused.
+
+A golden file was written by hand from the description of the format. Reading it and
+writing it again gives the same bytes. Every way in which any file can be broken is
+tried on each of them: one line that names the file, whatever the format.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from classification.artifacts import label_index, label_spec, target_mapping
+from classification.runtime.errors import ArtifactError
+from tests.commands import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+GOLDEN = ROOT / "tests/golden"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format, by its golden file.
+
+    Attributes:
+        golden: name of the golden file.
+        read: reads and checks a whole file.
+        rewrite: reads the first file and writes what it says into the second.
+    """
+
+    golden: str
+    read: Callable[[Path], object]
+    rewrite: Callable[[Path, Path], object]
+
+    @property
+    def path(self) -> Path:
+        return GOLDEN / self.golden
+
+
+FORMATS = [
+    Format(
+        "label_index.json",
+        label_index.read,
+        lambda source, copy: label_index.write(copy, label_index.read(source)),
+    ),
+    Format(
+        "label_spec.json",
+        label_spec.read,
+        lambda source, copy: label_spec.write(copy, label_spec.read(source), indent=1),
+    ),
+    Format(
+        "target_to_classifier_labels.json",
+        target_mapping.read,
+        lambda source, copy: target_mapping.write(copy, target_mapping.read(source)),
+    ),
+]
+by_golden = pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.golden)
+
+
+def packed(path: Path, content: bytes) -> bytes:
+    """Compresses ``content`` where the name of ``path`` says so."""
+    return gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
+
+
+def unpacked(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
+
+
+@by_golden
+def test_golden_file_round_trips_byte_for_byte(
+    file_format: Format, tmp_path: Path
+) -> None:
+    copy = tmp_path / file_format.golden
+    file_format.rewrite(file_format.path, copy)
+    assert unpacked(copy) == unpacked(file_format.path)
+
+
+@by_golden
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x01\x02",
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b'"x"',
+        b"{",
+        b"NaN",
+        b"[" * 9999,
+    ],
+    ids=["empty", "binary", "utf-16", "list", "string", "brace", "nan", "deep"],
+)
+def test_what_is_no_such_file_is_refused(
+    file_format: Format, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / file_format.golden
+    path.write_bytes(packed(path, content))
+    refuse(file_format, path)
+
+
+@by_golden
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_json_file_is_refused(
+    file_format: Format, share: float, tmp_path: Path
+) -> None:
+    content = file_format.path.read_bytes()
+    if not file_format.golden.endswith((".json", ".gz")):
+        pytest.skip("a text table that ends early is a shorter table")
+    path = tmp_path / file_format.golden
+    path.write_bytes(content[: int(len(content) * share)])
+    refuse(file_format, path)
+
+
+@by_golden
+def test_a_missing_file_and_a_folder_are_refused(
+    file_format: Format, tmp_path: Path
+) -> None:
+    path = tmp_path / file_format.golden
+    refuse(file_format, path)
+    path.mkdir()
+    refuse(file_format, path)
+
+
+@by_golden
+@pytest.mark.parametrize("value", [None, 7, "x", [], {}, [[]], {"x": 1}, True, -1.5])
+def test_any_value_of_another_type_is_refused_or_read(
+    file_format: Format, value: object, tmp_path: Path
+) -> None:
+    """Puts ``value`` in the place of every value of a JSON golden file in turn."""
+    if not file_format.golden.endswith(".json"):
+        pytest.skip("not JSON")
+    path = tmp_path / file_format.golden
+    for document in replaced(json.loads(file_format.path.read_bytes()), value):
+        path.write_text(json.dumps(document), encoding="utf-8")
+        try:
+            file_format.read(path)
+        except ArtifactError as error:
+            assert_one_line_that_names(path, error)
+
+
+def replaced(document: object, value: object) -> list[object]:
+    """Returns copies of ``document``, each with one of its values replaced."""
+    if isinstance(document, dict):
+        return [value] + [
+            {**document, key: copy}
+            for key, inner in document.items()
+            for copy in replaced(inner, value)
+        ]
+    if isinstance(document, list):
+        return [value] + [
+            [*document[:index], copy, *document[index + 1 :]]
+            for index, inner in enumerate(document)
+            for copy in replaced(inner, value)
+        ]
+    return [value]
+
+
+def refuse(file_format: Format, path: Path) -> None:
+    with pytest.raises(ArtifactError) as refusal:
+        file_format.read(path)
+    assert_one_line_that_names(path, refusal.value)
+
+
+def assert_one_line_that_names(path: Path, error: ArtifactError) -> None:
+    assert str(error).startswith(str(path))
+    assert len(str(error).splitlines()) == 1
