@@ -132,6 +132,11 @@ def _turned(image: Image.Image, *, apply_exif: bool) -> Image.Image:
     else:
         image.load()  # a PNG may hold its EXIF behind the pixels
         tag = orientation(image) if apply_exif else 1
+    return turn(image, tag)
+
+
+def turn(image: Image.Image, tag: int) -> Image.Image:
+    """Turns stored pixels upright, by their EXIF orientation ``tag`` (1 to 8)."""
     return image if tag == 1 else image.transpose(_TURN_BY_ORIENTATION[tag])
 
 

@@ -1,0 +1,84 @@
+"""Which crops exist already, without asking the disk for each of them."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from classification.runtime.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# A folder is listed only once so many of its crops were asked for one by one.
+_ASK_FIRST = 32
+_FOLDERS_KEPT = 256
+
+
+@dataclass(slots=True)
+class _Folder:
+    asked: int = 0
+    listing: NDArray[np.int64] | None = None
+
+
+class ExistingCrops:
+    """The files below a crops folder, as they were when a part of it was first read.
+
+    A listing holds eight bytes per file, the hash of its name, so that folders of a
+    million crops are no burden. Two of a million names share a hash with a chance of
+    one in tens of millions.
+    """
+
+    def __init__(self, crops_dir: Path) -> None:
+        """Names the folder; it need not exist."""
+        self._root = os.fspath(crops_dir)
+        self._folder_by_name: OrderedDict[str, _Folder] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        """Says whether the crop ``name``, relative to the crops folder, exists."""
+        folder_name, _, file_name = name.rpartition("/")
+        folder = self._folder(folder_name)
+        if folder.listing is None:
+            folder.asked += 1
+            if folder.asked <= _ASK_FIRST:
+                return os.path.exists(os.path.join(self._root, name))  # noqa: PTH110, PTH118 - a Path costs more than the question
+            folder.listing = list_hashes(os.path.join(self._root, folder_name))  # noqa: PTH118 - as above
+        return _holds(folder.listing, hash(file_name))
+
+    def _folder(self, name: str) -> _Folder:
+        folder = self._folder_by_name.get(name)
+        if folder is None:
+            folder = self._folder_by_name[name] = _Folder()
+            if len(self._folder_by_name) > _FOLDERS_KEPT:
+                self._folder_by_name.popitem(last=False)
+        else:
+            self._folder_by_name.move_to_end(name)
+        return folder
+
+
+def list_hashes(folder: str) -> NDArray[np.int64]:
+    """Returns the sorted hashes of the names in a folder; none if it does not exist.
+
+    Raises:
+        StorageError: the folder cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            hashes = np.fromiter((hash(entry.name) for entry in entries), np.int64)
+    except (FileNotFoundError, NotADirectoryError):
+        return np.empty(0, np.int64)
+    except OSError as error:
+        raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+    hashes.sort()
+    return hashes
+
+
+def _holds(hashes: NDArray[np.int64], wanted: int) -> bool:
+    position = int(np.searchsorted(hashes, wanted))
+    return position < len(hashes) and int(hashes[position]) == wanted
