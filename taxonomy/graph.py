@@ -232,6 +232,7 @@ class Taxonomy:
         """
         self._parent = dict(parent_by_taxon)
         self._taxon_by_label = dict(taxon_by_label)
+        self._datasets = frozenset(label.dataset for label in taxon_by_label)
         self._ids = {taxon: frozenset(ids) for taxon, ids in ids_by_taxon.items()}
         children: dict[Taxon | None, list[Taxon]] = defaultdict(list)
         taxa_by_name: dict[tuple[str, str], list[Taxon]] = defaultdict(list)
@@ -261,9 +262,9 @@ class Taxonomy:
         return self._children.get(None, ())
 
     @property
-    def dataset_labels(self) -> frozenset[DatasetLabel]:
-        """Returns every label of every dataset, those without a taxon too."""
-        return frozenset(self._taxon_by_label)
+    def datasets(self) -> frozenset[str]:
+        """Returns the datasets that have a label, be it one without a taxon."""
+        return self._datasets
 
     @property
     def homonyms(self) -> tuple[tuple[Taxon, ...], ...]:
