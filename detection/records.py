@@ -6,7 +6,7 @@ them; keys of a detections JSON that they do not name are ignored on the way in.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,8 @@ from detection.boxes import Box
 
 ANIMAL, PERSON, VEHICLE = "animal", "person", "vehicle"
 MEGADETECTOR_CATEGORIES = {"1": ANIMAL, "2": PERSON, "3": VEHICLE}
+
+TagValue: TypeAlias = str | int | float | list[str | int | float]
 
 Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -48,3 +50,41 @@ class ImageDetections(msgspec.Struct, frozen=True, gc=False):
     detections: tuple[Detection, ...] | None = None
     failure: str | None = None
     is_ground_truth: bool = False
+
+
+class FoundBox(msgspec.Struct, frozen=True, gc=False):
+    """A box as a detector's output states it, which always has a confidence.
+
+    Attributes:
+        category: id of the category.
+        conf: how sure the detector is, in [0, 1].
+        bbox: where.
+    """
+
+    category: str
+    conf: float
+    bbox: Box
+
+
+class DetectorRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a run of a detector writes about an image, key by key; unset keys are left out.
+
+    Attributes:
+        file: name of the image.
+        detections: its boxes, by falling confidence; None if it failed.
+        failure: why it failed.
+        max_detection_conf: confidence of the first box, 0 where there is none.
+        width: pixels of the upright image.
+        height: likewise.
+        datetime: when it was taken, ``2022:11:22 20:47:15``; None if it does not say.
+        exif_metadata: tags by name.
+    """
+
+    file: str
+    detections: tuple[FoundBox, ...] | None
+    failure: str | msgspec.UnsetType = msgspec.UNSET
+    max_detection_conf: float | msgspec.UnsetType = msgspec.UNSET
+    width: int | msgspec.UnsetType = msgspec.UNSET
+    height: int | msgspec.UnsetType = msgspec.UNSET
+    datetime: str | msgspec.UnsetType | None = msgspec.UNSET
+    exif_metadata: dict[str, TagValue] | msgspec.UnsetType = msgspec.UNSET

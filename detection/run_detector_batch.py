@@ -1,0 +1,597 @@
+"""Finds animals in images: runs a detector over them and writes MegaDetector's JSON.
+
+MODEL is a model file, a name (--list-models prints them), or "default": the small
+MegadetectorLite, which is fetched once, about 40 MB. IMAGES is a folder, an image, or a
+.txt or .json list of images.
+
+Reads:
+  the images; those that cannot be read are listed in OUTPUT with the reason
+Writes:
+  OUTPUT            every image with its boxes (docs/formats.md: detections.json)
+  OUTPUT.journal    while it runs: a killed run goes on from there when it is started
+                    again with the same inputs and options
+  run_detector_batch_log_<time>.json beside OUTPUT: options, counts, failures, speed
+
+Boxes are fractions of the picture turned upright by its EXIF orientation. The same
+inputs and options give the same bytes.
+
+Example:
+  python detection/run_detector_batch.py default photos detections.json --recursive --output_relative_filenames
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from classification.artifacts import detections, label_index, step_log
+from classification.cropping.images import DEFAULT_MAX_PIXELS
+from classification.runtime import cli, journal, parallel, progress
+from classification.runtime.errors import ConfigurationError
+from detection import batches, detectors, image_files, image_metadata, models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+STEP = "run_detector_batch"
+DEFAULT_THRESHOLD = 0.005
+OVERWRITE, SKIP, ERROR = "overwrite", "skip", "error"
+AUTO, NOW = Path("auto"), "now"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+_logger = logging.getLogger(__name__)
+
+
+class Arguments(argparse.Namespace):
+    """What the command line says, typed."""
+
+    model: str | None
+    images: Path | None
+    output: Path | None
+    list_models: bool
+    recursive: bool
+    relative: bool
+    threshold: float
+    include_image_size: bool
+    include_image_timestamp: bool
+    include_exif_tags: frozenset[str] | None
+    include_max_conf: bool
+    class_mapping: Path | None
+    completion_time: str | None
+    max_pixels: int
+    batch_size: int
+    loader_workers: int
+    ncores: int | None
+    image_size: int | None
+    device: str
+    trust_model: bool
+    restart: bool
+    overwrite_handling: str
+    checkpoint_frequency: int
+    checkpoint_path: Path | None
+    resume_from_checkpoint: Path | None
+    logdir: Path | None
+    max_failures: int | None
+    without_effect: bool
+    verbose: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """What is read and written.
+
+    Attributes:
+        images: a folder, an image, or a list of images.
+        output: the detections JSON.
+        journal: where the journal is while it runs.
+        logdir: folder of the step log.
+        class_mapping: label index with names to write for the model's classes.
+    """
+
+    images: Path
+    output: Path
+    journal: Path
+    logdir: Path
+    class_mapping: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run.
+
+    Attributes:
+        model: a model file, or a name of the model table.
+        work: how to take images through the detector.
+        engine: how to run the detector.
+        recursive: look into the folders of the folder.
+        relative: name images relative to the folder.
+        completion_time: ``now``, a time to write, or None for none.
+        restart: throw away what a killed run left.
+        overwrite_handling: ``overwrite``, ``skip`` or ``error`` where the output exists.
+        sync_every: write the journal through to the disk after so many images; 0 leaves
+            it to the system, and only a crash of the machine can lose something.
+        max_failures: most images that may fail; None for no limit.
+    """
+
+    model: str
+    work: batches.Work
+    engine: detectors.Options = field(default_factory=detectors.Options)
+    recursive: bool = False
+    relative: bool = False
+    completion_time: str | None = None
+    restart: bool = False
+    overwrite_handling: str = OVERWRITE
+    sync_every: int = 0
+    max_failures: int | None = None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declares the command line."""
+    parser = cli.Parser(STEP, __doc__)
+    _add_inputs(parser)
+    _add_contents(parser)
+    _add_speed(parser)
+    _add_resuming(parser)
+    return parser
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", nargs="?", metavar="MODEL", help="model file, model name, or default")
+    add(
+        "images",
+        nargs="?",
+        type=Path,
+        metavar="IMAGES",
+        help="folder of images, one image, or a .txt (one path a line) or .json list",
+    )
+    add("output", nargs="?", type=Path, metavar="OUTPUT", help="detections JSON")
+    add("--list-models", action="store_true", help="print the known models, and end")
+    add("--recursive", action="store_true", help="look into the folders of the folder")
+    add(
+        "--output_relative_filenames",
+        dest="relative",
+        action="store_true",
+        help="name images relative to the folder, as the later steps need it",
+    )
+    add(
+        "--max-pixels",
+        type=cli.positive_int,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
+        help="refuse an image of more pixels (default: %(default)s)",
+    )
+    add(
+        "--trust-model",
+        action="store_true",
+        help="load a .pt model, which may run any code that is in it",
+    )
+    add(
+        "--class_mapping_filename",
+        dest="class_mapping",
+        type=cli.existing_file,
+        metavar="JSON",
+        help='names to write for the model\'s classes, such as {"0": "animal"}',
+    )
+
+
+def _add_contents(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what OUTPUT holds")
+    add = group.add_argument
+    add(
+        "--threshold",
+        type=cli.fraction,
+        default=DEFAULT_THRESHOLD,
+        help="least confidence of a box (default: %(default)s)",
+    )
+    add("--include_image_size", action="store_true", help="add width and height")
+    add(
+        "--include_image_timestamp",
+        action="store_true",
+        help="add the time of the picture from its EXIF, or null",
+    )
+    add(
+        "--include_exif_tags",
+        type=_exif_tags,
+        metavar="TAGS",
+        help='add EXIF tags: "all", or names such as Make,Model,DateTimeOriginal',
+    )
+    add(
+        "--include_max_conf",
+        action="store_true",
+        help="add the highest confidence of each image",
+    )
+    add(
+        "--completion-time",
+        type=_completion_time,
+        metavar="TIME",
+        help='add the time of completion: "now" or "YYYY-mm-dd HH:MM:SS" (default: '
+        "left out, so that the same input gives the same bytes)",
+    )
+
+
+def _add_speed(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("speed")
+    add = group.add_argument
+    add(
+        "--batch_size",
+        type=cli.positive_int,
+        default=1,
+        metavar="N",
+        help="images that go through the network together (default: %(default)s)",
+    )
+    add(
+        "--loader_workers",
+        type=cli.positive_int,
+        default=max(2, parallel.cores()),
+        metavar="N",
+        help="threads that decode images beside the network (default: the number of "
+        "cores, at least 2); 1 decodes in turn with it",
+    )
+    add(
+        "--ncores",
+        type=cli.positive_int,
+        metavar="N",
+        help="threads of the network (default: all cores)",
+    )
+    add(
+        "--image_size",
+        type=cli.positive_int,
+        metavar="PX",
+        help="longer side of the network's input (default: the model's own)",
+    )
+    add("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
+
+
+def _add_resuming(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("going on, ending, logging")
+    add = group.add_argument
+    add(
+        "--restart",
+        action="store_true",
+        help="begin again, whatever a killed run has done",
+    )
+    add(
+        "--overwrite_handling",
+        choices=(OVERWRITE, SKIP, ERROR),
+        default=OVERWRITE,
+        help="what to do if OUTPUT exists (default: %(default)s)",
+    )
+    add(
+        "--checkpoint_frequency",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="also write the journal through to the disk every N images, against a "
+        "power cut (default: %(default)s, never); a killed run loses nothing anyway",
+    )
+    add(
+        "--checkpoint_path",
+        type=Path,
+        metavar="PATH",
+        help="where the journal is (default: OUTPUT.journal)",
+    )
+    add(
+        "--resume_from_checkpoint",
+        type=_checkpoint,
+        metavar="PATH",
+        help='"auto", which is what happens anyway, or the journal to go on from',
+    )
+    add(
+        "--logdir",
+        type=Path,
+        metavar="DIR",
+        help="folder of the step log (default: OUTPUT's)",
+    )
+    cli.add_max_failures(parser)
+    add(
+        "--quiet",
+        "--use_image_queue",
+        "--use_threads_for_queue",
+        "--preprocess_on_image_queue",
+        "--allow_checkpoint_overwrite",
+        dest="without_effect",
+        action="store_true",
+        help="accepted from older notes, without effect",
+    )
+
+
+def _exif_tags(text: str) -> frozenset[str]:
+    if text.casefold() == "all":
+        return frozenset()
+    known = {name.casefold(): name for name in image_metadata.known_tags()}
+    found = [known.get(part.strip().casefold()) for part in text.split(",")]
+    names = frozenset(name for name in found if name)
+    if len(names) < len(found):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not "all" or a list of EXIF tags such as Make,Model'
+        )
+    return names
+
+
+def _checkpoint(text: str) -> Path:
+    return AUTO if text == str(AUTO) else cli.existing_file(text)
+
+
+def _completion_time(text: str) -> str:
+    if text == NOW:
+        return text
+    try:
+        return time.strftime(TIME_FORMAT, time.strptime(text, TIME_FORMAT))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not "now" or a time such as 2022-11-22 20:47:15'
+        ) from None
+
+
+def run(paths: Paths, *, options: Options) -> None:
+    """Runs the detector and writes the detections JSON.
+
+    Raises:
+        PipelineError: no images, no model, an output that must not be written, a journal
+            of another run, or more failures than are allowed.
+    """
+    if paths.output.is_dir():
+        raise ConfigurationError(f"{paths.output} is a folder; name a file")
+    if paths.output.exists() and options.overwrite_handling != OVERWRITE:
+        _keep(paths.output, options.overwrite_handling)
+        return
+    found = image_files.find(
+        paths.images, recursive=options.recursive, relative=options.relative
+    )
+    with image_files.ImageList.of(found) as images:
+        _check_not_empty(paths.images, images, recursive=options.recursive)
+        model = models.resolve(options.model)
+        names = label_index.read(paths.class_mapping) if paths.class_mapping else None
+        key = _key(model, images, options, names)
+        with journal.Journal.open(
+            paths.journal, key=key, restart=options.restart
+        ) as kept:
+            detector = detectors.load(model, options.engine)
+            categories, options = _map_classes(detector.categories, names, options)
+            log = _start_log(paths, options, model)
+            _detect(detector, images, kept, options, log)
+            header = detections.Header(
+                detection_categories=categories, info=_info(model, options)
+            )
+            detections.write(paths.output, header, _documents(kept, log))
+            kept.remove()
+    _finish(paths, options, log)
+
+
+def _keep(output: Path, handling: str) -> None:
+    if handling == ERROR:
+        raise ConfigurationError(f"{output} exists; --overwrite_handling error")
+    _logger.info("%s exists; nothing done (--overwrite_handling skip)", output)
+
+
+def _check_not_empty(
+    where: Path, images: image_files.ImageList, *, recursive: bool
+) -> None:
+    if images.repeated:
+        _logger.info("%d names stand twice and count once", images.repeated)
+    if not len(images):
+        hint = "" if recursive else "; --recursive looks into its folders, too"
+        raise ConfigurationError(f"no images in {where}{hint}")
+
+
+def _key(
+    model: models.ModelFile,
+    images: image_files.ImageList,
+    options: Options,
+    names: Sequence[str] | None,
+) -> str:
+    """Returns the digest of all that shapes the result."""
+    with model.path.open("rb") as file:
+        model_digest = hashlib.file_digest(file, "sha256").hexdigest()
+    work, engine = options.work, options.engine
+    return journal.digest(
+        [
+            [STEP, model.name, model_digest, images.digest],
+            [work.threshold, work.batch_size, work.max_pixels],
+            [*asdict(replace(work.include, tags=None)).values(), _tags(work.include)],
+            [engine.image_size_px, engine.device, list(names or [])],
+        ]
+    )
+
+
+def _tags(include: batches.Include) -> list[str] | str | None:
+    if include.tags is None:
+        return None
+    return sorted(include.tags) or "all"
+
+
+def _map_classes(
+    categories: Mapping[str, str], names: Sequence[str] | None, options: Options
+) -> tuple[Mapping[str, str], Options]:
+    """Gives the model's classes, in the order of their ids, the names from 0 on."""
+    if names is None:
+        return categories, options
+    ids = sorted(categories, key=int)
+    if len(names) != len(ids):
+        raise ConfigurationError(
+            f"--class_mapping_filename names {len(names)} classes, the model has {len(ids)}"
+        )
+    mapped = {old: str(number) for number, old in enumerate(ids)}
+    work = replace(options.work, category_by_id=mapped)
+    return label_index.to_dict(names), replace(options, work=work)
+
+
+def _start_log(
+    paths: Paths, options: Options, model: models.ModelFile
+) -> step_log.StepLog:
+    work, engine = options.work, options.engine
+    return step_log.StepLog(
+        step=STEP,
+        options={
+            "model": model.name,
+            "model_file": str(model.path),
+            "images": str(paths.images),
+            "output": str(paths.output),
+            "recursive": options.recursive,
+            "output_relative_filenames": options.relative,
+            "threshold": work.threshold,
+            "batch_size": work.batch_size,
+            "loader_workers": work.threads,
+            "max_pixels": work.max_pixels,
+            "include_exif_tags": _tags(work.include),
+            "ncores": engine.threads,
+            "image_size": engine.image_size_px,
+            "device": engine.device,
+        },
+    )
+
+
+def _detect(
+    detector: detectors.Detector,
+    images: image_files.ImageList,
+    kept: journal.Journal,
+    options: Options,
+    log: step_log.StepLog,
+) -> None:
+    """Fills the journal with what is not yet in it."""
+    done, unsynced, began = kept.records, 0, time.monotonic()
+    if done:
+        _logger.info("%d of %d images are done already", done, len(images))
+    with progress.bar(len(images), unit="images", initial=done) as shown:
+        for results in batches.detect(detector, images, options.work, done=done):
+            kept.append(msgspec.to_builtins(result) for result in results)
+            shown.update(len(results))
+            unsynced += len(results)
+            if 0 < options.sync_every <= unsynced:
+                kept.sync()
+                unsynced = 0
+    log.counts["images_of_earlier_runs"] = done
+    seconds = time.monotonic() - began
+    log.extra["images_per_second"] = round((len(images) - done) / seconds, 2)
+
+
+def _info(model: models.ModelFile, options: Options) -> dict[str, Any]:
+    info: dict[str, Any] = {
+        "format_version": detections.FORMAT_VERSION,
+        "detector": model.name,
+    }
+    if options.completion_time:
+        info["detection_completion_time"] = (
+            time.strftime(TIME_FORMAT)
+            if options.completion_time == NOW
+            else options.completion_time
+        )
+    if metadata := model.metadata():
+        info["detector_metadata"] = metadata
+    return info
+
+
+def _documents(kept: journal.Journal, log: step_log.StepLog) -> Iterator[bytes]:
+    """Yields each image's JSON from the journal, and counts what it sees."""
+    counts: Counter[str] = Counter(images=0, boxes=0, failed=0, images_with_boxes=0)
+    for record in kept.read():
+        image = record["image"]
+        counts["images"] += 1
+        if image["detections"] is None:
+            counts["failed"] += 1
+            log.failures.append((image["file"], image["failure"]))
+        elif image["detections"]:
+            counts["boxes"] += len(image["detections"])
+            counts["images_with_boxes"] += 1
+        if record["note"]:
+            log.notes.append((image["file"], record["note"]))
+        yield msgspec.json.encode(image)
+    log.counts.update(counts)
+
+
+def _finish(paths: Paths, options: Options, log: step_log.StepLog) -> None:
+    path = step_log.write(paths.logdir, log)
+    counts = log.counts
+    _logger.info(
+        "%s: %d images, %d boxes of at least %g in %d of them, %d images failed; "
+        "%g images/s; log: %s",
+        paths.output,
+        counts["images"],
+        counts["boxes"],
+        options.work.threshold,
+        counts["images_with_boxes"],
+        counts["failed"],
+        log.extra["images_per_second"],
+        path,
+    )
+    cli.check_failures(counts["failed"], counts["images"], options.max_failures)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    if args.list_models:
+        sys.stdout.write(f"{models.table()}\n")
+        return cli.EXIT_OK
+    if args.model is None or args.images is None or args.output is None:
+        parser.error("MODEL, IMAGES and OUTPUT are required (or --list-models)")
+    if _checkpoint_of(args) and args.checkpoint_path not in (
+        None,
+        _checkpoint_of(args),
+    ):
+        parser.error("--resume_from_checkpoint and --checkpoint_path differ")
+    return cli.exit_code(
+        run, _paths(args, args.images, args.output), options=_options(args, args.model)
+    )
+
+
+def _checkpoint_of(args: Arguments) -> Path | None:
+    checkpoint = args.resume_from_checkpoint
+    return None if checkpoint == AUTO else checkpoint
+
+
+def _paths(args: Arguments, images: Path, output: Path) -> Paths:
+    beside = output.with_name(f"{output.name}.journal")
+    return Paths(
+        images=images,
+        output=output,
+        journal=_checkpoint_of(args) or args.checkpoint_path or beside,
+        logdir=args.logdir or output.parent,
+        class_mapping=args.class_mapping,
+    )
+
+
+def _options(args: Arguments, model: str) -> Options:
+    return Options(
+        model=model,
+        work=batches.Work(
+            threshold=args.threshold,
+            batch_size=args.batch_size,
+            threads=args.loader_workers,
+            max_pixels=args.max_pixels,
+            include=batches.Include(
+                size=args.include_image_size,
+                time=args.include_image_timestamp,
+                tags=args.include_exif_tags,
+                max_conf=args.include_max_conf,
+            ),
+        ),
+        engine=detectors.Options(
+            trust_model=args.trust_model,
+            device=args.device,
+            threads=args.ncores,
+            image_size_px=args.image_size,
+        ),
+        recursive=args.recursive,
+        relative=args.relative,
+        completion_time=args.completion_time,
+        restart=args.restart,
+        overwrite_handling=args.overwrite_handling,
+        sync_every=max(0, args.checkpoint_frequency),
+        max_failures=args.max_failures,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
