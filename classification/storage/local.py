@@ -43,12 +43,15 @@ def read_file(path: Path) -> bytes:
         handle = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
         raise ItemError(_reason(error)) from error
-    with os.fdopen(handle, "rb") as file:
-        _check(os.fstat(file.fileno()))
-        try:
-            data = file.read()
-        except OSError as error:
-            raise ItemError(_reason(error)) from error
+    try:
+        _check(os.fstat(handle))
+        # Unbuffered: the whole file is read at once.
+        with os.fdopen(handle, "rb", buffering=0, closefd=False) as file:
+            data = file.readall()
+    except OSError as error:
+        raise ItemError(_reason(error)) from error
+    finally:
+        os.close(handle)
     if not data:
         raise ItemError("empty file")
     return data
