@@ -43,7 +43,7 @@ class Arguments(argparse.Namespace):
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser(__name__, __doc__)
+    parser = cli.Parser("csv_to_json", __doc__)
     parser.add_argument(
         "input_csv_file", type=Path, help="label specification CSV to read"
     )

@@ -64,7 +64,7 @@ class Arguments(argparse.Namespace):
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser(__name__, __doc__)
+    parser = cli.Parser("map_classification_categories", __doc__)
     parser.add_argument(
         "desired_label_spec_json",
         type=Path,

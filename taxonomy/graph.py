@@ -437,7 +437,10 @@ class _Draft:
             if link.id is not None:
                 self.ids[taxon].add((row.source, link.id))
         for child, parent in pairwise(taxa):
-            evidence = self.parents[child].setdefault(parent, _Evidence())
+            stated = self.parents[child]
+            if parent not in stated:
+                stated[parent] = _Evidence()
+            evidence = stated[parent]
             evidence.sources.add(row.source)
             if len(evidence.rows) <= _ROWS_SHOWN:
                 evidence.rows.append(row.number)

@@ -35,7 +35,7 @@ def select_targets(
 
     Raises:
         ArtifactError: a target is called ``other``, names a dataset or a label that
-            the taxonomy does not hold, or selects nothing.
+            the taxonomy does not hold, selects nothing, or shares taxa with another.
     """
     selected_by_target = {}
     for target, spec in spec_by_target.items():
@@ -51,6 +51,7 @@ def select_targets(
         if not selected.members:
             raise ArtifactError("selects nothing of the taxonomy", where=target)
         selected_by_target[target] = selected
+    owners({name: selected.members for name, selected in selected_by_target.items()})
     return selected_by_target
 
 
@@ -66,13 +67,18 @@ def select_labels(
 
     Returns:
         What each name selects; None for one without a specification.
+
+    Raises:
+        ArtifactError: two labels share taxa.
     """
-    return {
+    selected_by_label = {
         name: select(name, spec_by_label[name], taxonomy)
         if name in spec_by_label
         else None
         for name in names
     }
+    owners({name: meaning(selected) for name, selected in selected_by_label.items()})
+    return selected_by_label
 
 
 def meaning(selected: Selected | None) -> frozenset[Member]:
@@ -94,8 +100,9 @@ def map_labels(
     """Assigns every label of a classifier to one target.
 
     Args:
-        targets: what each target selects.
-        labels: what each label selects; one that means nothing goes to ``other``.
+        targets: what each target selects; no two share taxa.
+        labels: what each label selects; no two share taxa, and one that means nothing
+            goes to ``other``.
         taxonomy: of both.
 
     Returns:
@@ -103,14 +110,12 @@ def map_labels(
         target may have none. Together they are the classifier's labels, each once.
 
     Raises:
-        ArtifactError: two targets or two labels share taxa, or a target takes only a
-            part of a label; ``where`` is the target, or the label.
+        ArtifactError: a target takes only a part of a label; ``where`` is the target.
     """
-    members_by_label = {label: meaning(labels[label]) for label in sorted(labels)}
-    owners(members_by_label)
     target_by_member = owners({name: targets[name].members for name in targets})
     labels_by_target: dict[str, list[str]] = {name: [] for name in (*targets, OTHER)}
-    for label, members in members_by_label.items():
+    for label in sorted(labels):
+        members = meaning(labels[label])
         touched = {target_by_member.get(member) for member in members}
         owner = OTHER
         for target in (target for target in targets if target in touched):
@@ -133,11 +138,13 @@ def owners(
     """
     owner_by_member: dict[Member, str] = {}
     for name, members in members_by_name.items():
-        for member in sorted(members & owner_by_member.keys()):
-            other = owner_by_member[member]
+        claimed = members & owner_by_member.keys()
+        if claimed:
+            other = owner_by_member[min(claimed)]
             shared = members & members_by_name[other]
             raise ArtifactError(
-                f"shares taxa with {other!r}: {_listed(shared)}", where=name
+                f"shares taxa with {other!r}: {_listed(shared)}; exclude them from one",
+                where=name,
             )
         owner_by_member |= dict.fromkeys(members, name)
     return owner_by_member
