@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from classification.artifacts import taxonomy_csv
+from taxonomy.graph import DatasetLabel, LabelRow, Link
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -54,3 +59,51 @@ def save_jpeg(path: Path, image: Image.Image, **options: int) -> Path:
 def pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Returns the image as an array, shape [height, width, 3]."""
     return np.asarray(image.convert("RGB"))
+
+
+def label_row(
+    label: str, *taxa: str, number: int = 2, source: str = "inat"
+) -> LabelRow:
+    """Makes a taxonomy row: ``label_row("idfg|elk", "species cervus canadensis", …)``."""
+    dataset, _, name = label.partition("|")
+    parts = [taxon.partition(" ") for taxon in taxa]
+    chain = tuple(Link(level, taxon, taxon) for level, _, taxon in parts)
+    return LabelRow(number, DatasetLabel(dataset, name), chain, source)
+
+
+_MAMMALS = ("class mammalia", "phylum chordata", "kingdom animalia")
+_DEER = ("family cervidae", "order artiodactyla", *_MAMMALS)
+_BIRDS = ("class aves", "phylum chordata", "kingdom animalia")
+_ELK = ("species cervus canadensis", "genus cervus", *_DEER)
+
+# Two datasets that name deer and birds, each as finely as it cares to.
+DEER_AND_BIRDS = (
+    label_row("idfg|deer", *_DEER, number=2),
+    label_row("idfg|elk", *_ELK, number=3),
+    label_row("idfg|bird", *_BIRDS, number=4),
+    label_row("idfg|#ref!", number=5),
+    label_row("caltech|moose", "species alces alces", "genus alces", *_DEER, number=6),
+    label_row(
+        "caltech|roosevelt elk", "subspecies cervus c. roosevelti", *_ELK, number=7
+    ),
+    label_row(
+        "caltech|turkey",
+        *("species meleagris gallopavo", "genus meleagris", "order galliformes"),
+        *_BIRDS,
+        number=8,
+    ),
+    label_row("caltech|empty", number=9),
+)
+
+
+def write_taxonomy(path: Path, rows: Iterable[LabelRow]) -> Path:
+    """Writes rows as a taxonomy CSV in LILA's form; returns ``path``."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([*taxonomy_csv.COLUMNS, "source"])
+        for row in rows:
+            first = row.chain[0] if row.chain else Link("", "")
+            links = [(link.id, link.level, link.name, [""]) for link in row.chain]
+            string = repr(links) if row.chain else ""
+            table.writerow([*row.label, first.level, first.name, string, row.source])
+    return path
