@@ -116,8 +116,8 @@ def _counts(table: _Table, findings: Findings) -> Iterator[str]:
         f"{len(labels)} labels, {len(bare)} of them without a taxon"
     )
     if findings.taxonomy is not None:
-        taxa, roots = len(findings.taxonomy), findings.taxonomy.roots
-        yield f"{taxa} taxa below {len(roots)} roots: {', '.join(map(str, roots))}"
+        roots = ", ".join(map(str, findings.taxonomy.roots))
+        yield f"{len(findings.taxonomy)} taxa; roots: {roots}"
 
 
 if __name__ == "__main__":
