@@ -72,6 +72,7 @@ class Arguments(argparse.Namespace):
     loader_workers: int
     ncores: int | None
     image_size: int | None
+    head: str | None
     device: str
     trust_model: bool
     restart: bool
@@ -220,7 +221,7 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("speed")
+    group = parser.add_argument_group("the network, and speed")
     add = group.add_argument
     add(
         "--batch_size",
@@ -248,6 +249,12 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         type=cli.positive_int,
         metavar="PX",
         help="longer side of the network's input (default: the model's own)",
+    )
+    add(
+        "--head",
+        metavar="LAYOUT",
+        help="output layout of an ONNX model that does not tell it itself: yolox, "
+        "yolox-raw, yolov5, yolov8 or end-to-end",
     )
     add("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
 
@@ -399,7 +406,7 @@ def _key(
             [STEP, model.name, model_digest, images.digest],
             [work.threshold, work.batch_size, work.max_pixels],
             [*asdict(replace(work.include, tags=None)).values(), _tags(work.include)],
-            [engine.image_size_px, engine.device, list(names or [])],
+            [engine.image_size_px, engine.head, engine.device, list(names or [])],
         ]
     )
 
@@ -470,8 +477,8 @@ def _detect(
             if 0 < options.sync_every <= unsynced:
                 kept.sync()
                 unsynced = 0
+    seconds = max(time.monotonic() - began, 1e-9)
     log.counts["images_of_earlier_runs"] = done
-    seconds = time.monotonic() - began
     log.extra["images_per_second"] = round((len(images) - done) / seconds, 2)
 
 
@@ -582,6 +589,7 @@ def _options(args: Arguments, model: str) -> Options:
             device=args.device,
             threads=args.ncores,
             image_size_px=args.image_size,
+            head=args.head,
         ),
         recursive=args.recursive,
         relative=args.relative,
