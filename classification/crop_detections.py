@@ -37,7 +37,6 @@ from classification.cropping.wanted import (
     Rule,
     WantedCrop,
     animal_categories,
-    count_unknown_categories,
 )
 from classification.runtime import cli, parallel, progress
 from classification.runtime.errors import ConfigurationError
@@ -232,9 +231,9 @@ def run(
         threshold=options.threshold,
         suffix=_suffix(boxes.header, options.detector_version),
     )
-    _check_names(boxes)
     log = _open_log(options)
-    _note_unknown_categories(boxes, rule, log)
+    if not rule.categories:
+        _logger.warning('no category is named "animal", so nothing is cropped')
     existing = None
     if not options.settings.check_existing:
         existing = ExistingCrops(cropped_images_dir)
@@ -274,25 +273,6 @@ def _suffix(header: Header, detector_version: str | None) -> str:
             "leave the flag out to use the file's"
         )
     return layout.inference_suffix(str(detector))
-
-
-def _check_names(boxes: DetectionsFile) -> None:
-    for index, image in enumerate(boxes.images()):
-        layout.checked_name(image.file, where=f"{boxes.path}: images[{index}].file")
-
-
-def _note_unknown_categories(boxes: DetectionsFile, rule: Rule, log: StepLog) -> None:
-    names = boxes.header.detection_categories
-    if not rule.categories:
-        _logger.warning('no category is named "animal", so nothing is cropped')
-    count_by_id = count_unknown_categories(boxes.images(), names)
-    log.extra["boxes_of_unknown_categories"] = count_by_id
-    for category, count in sorted(count_by_id.items()):
-        _logger.warning(
-            "category %r is not in detection_categories: %d boxes are not cropped",
-            category,
-            count,
-        )
 
 
 def _open_log(options: Options) -> StepLog:

@@ -128,8 +128,8 @@ def decode_part(data: bytes, part: Rectangle) -> NDArray[np.uint8] | None:
     nvimgcodec = load_decoder()
     if nvimgcodec is None:
         return None
-    region = nvimgcodec.Region(part.top, part.left, part.bottom, part.right)
     try:
+        region = nvimgcodec.Region(part.top, part.left, part.bottom, part.right)
         stream = nvimgcodec.CodeStream(data).get_sub_code_stream(region=region)
         image = _decoder_of_this_thread(nvimgcodec).decode(
             stream, params=nvimgcodec.DecodeParams(apply_exif_orientation=False)

@@ -9,7 +9,7 @@ from classification.artifacts.layout import CropName
 from detection.records import ANIMAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from detection.boxes import Box
     from detection.records import Detection, ImageDetections
@@ -61,16 +61,3 @@ class Rule:
 def animal_categories(names_by_id: Mapping[str, str]) -> frozenset[str]:
     """Returns the ids of the category ``animal``, the only one that is cropped."""
     return frozenset(id_ for id_, name in names_by_id.items() if name == ANIMAL)
-
-
-def count_unknown_categories(
-    images: Iterable[ImageDetections], names_by_id: Mapping[str, str]
-) -> dict[str, int]:
-    """Returns the number of boxes by category id, for ids that have no name."""
-    count_by_id: dict[str, int] = {}
-    for image in images:
-        for detection in image.detections or ():
-            if detection.category not in names_by_id:
-                count = count_by_id.get(detection.category, 0)
-                count_by_id[detection.category] = count + 1
-    return count_by_id

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classification.cropping import existing
+from classification.cropping.existing import ExistingCrops, list_hashes
+from classification.runtime.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("asked_first", [0, 3, 1000])
+def test_d49_a_listing_answers_as_the_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_first: int
+) -> None:
+    monkeypatch.setattr(existing, "_ASK_FIRST", asked_first)
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    for number in range(0, 40, 2):
+        (folder / f"{number}.jpg").touch()
+    (tmp_path / "root.jpg").touch()
+    crops = ExistingCrops(tmp_path)
+    for number in range(40):
+        assert (f"a/b/{number}.jpg" in crops) is (number % 2 == 0)
+        assert f"missing/{number}.jpg" not in crops
+        assert "root.jpg" in crops
+        assert "a.jpg" not in crops
+
+
+def test_a_folder_is_asked_only_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(existing, "_ASK_FIRST", 2)
+    crops = ExistingCrops(tmp_path)
+    assert [f"{number}.jpg" in crops for number in range(4)] == [False] * 4
+    (tmp_path / "4.jpg").touch()
+    assert "4.jpg" not in crops  # made after the listing
+
+
+def test_only_some_listings_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(existing, "_ASK_FIRST", 0)
+    monkeypatch.setattr(existing, "_FOLDERS_KEPT", 2)
+    crops = ExistingCrops(tmp_path)
+    for folder in ("a", "b", "c", "a"):
+        assert f"{folder}/x.jpg" not in crops
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.jpg").touch()
+    assert "b/x.jpg" in crops  # listed again
+    assert len(crops._folder_by_name) == 2
+
+
+@given(st.sets(st.text(min_size=1), max_size=20), st.text(min_size=1))
+def test_hashes_find_what_is_there(names: set[str], other: str) -> None:
+    hashes = np.array(sorted(map(hash, names)), np.int64)
+    assert all(existing._holds(hashes, hash(name)) for name in names)
+    assert existing._holds(hashes, hash(other)) is (other in names)
+
+
+def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    assert len(list_hashes(str(tmp_path / "missing"))) == 0
+    (tmp_path / "file").touch()
+    assert len(list_hashes(str(tmp_path / "file"))) == 0
+
+
+def test_a_folder_that_cannot_be_listed_ends_the_run(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 300)
+    with pytest.raises(StorageError) as caught:
+        list_hashes(str(folder))
+    assert str(caught.value) == f"cannot list {folder}: File name too long"
