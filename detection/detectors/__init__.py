@@ -100,4 +100,45 @@ def load(model: ModelFile, options: Options = DEFAULT_OPTIONS) -> Detector:
             that is not trusted.
         MissingExtraError: the engine's package is not installed.
     """
-    raise ModelError(f"{model.path}: no engine reads {model.path.suffix} files")
+    match model.path.suffix.lower():
+        case ".onnx":
+            from detection.detectors import onnx  # noqa: PLC0415 - each engine is heavy
+
+            return onnx.load(model, options)
+        case ".pb":
+            from detection.detectors import tensorflow  # noqa: PLC0415 - likewise
+
+            return tensorflow.load(model, options)
+        case ".pt" | ".pth":
+            return _load_checkpoint(model, options)
+        case suffix:
+            raise ModelError(
+                f"{model.path}: no engine reads {suffix or 'a file without an ending'}; "
+                "there are .onnx, .pt, .pth and .pb"
+            )
+
+
+def _load_checkpoint(model: ModelFile, options: Options) -> Detector:
+    from detection.detectors.checkpoint import Kind, kind_of  # noqa: PLC0415 - see load
+
+    kind = kind_of(model.path)
+    if kind is Kind.TENSORS:
+        from detection.detectors import lite  # noqa: PLC0415 - likewise
+
+        return lite.load(model, options)
+    if kind not in {Kind.YOLOV5, Kind.ULTRALYTICS}:
+        raise ModelError(
+            f"{model.path}: {kind.value}, which no engine reads; export it to ONNX"
+        )
+    if not options.trust_model:
+        raise ModelError(
+            f"{model.path}: {kind.value}, a pickle: loading it runs whatever code is in "
+            "it. If you know where it comes from, give --trust-model; or export it to ONNX"
+        )
+    if kind is Kind.YOLOV5:
+        from detection.detectors import yolov5  # noqa: PLC0415 - likewise
+
+        return yolov5.load(model, options)
+    from detection.detectors import ultralytics  # noqa: PLC0415 - likewise
+
+    return ultralytics.load(model, options)

@@ -1,0 +1,102 @@
+"""Runs YOLOv5 checkpoints, such as MegaDetector v5, through the package that reads them.
+
+A checkpoint is a pickle of the network itself: loading it runs code, so the user has to
+trust it. Its classes are named ``models.yolo…`` after the folder they were trained in;
+the package ``yolov5`` holds the same classes under its own name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from classification.runtime.errors import MissingExtraError, ModelError
+from detection.detectors import torch_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from detection.detectors import Options
+    from detection.detectors.network import NetworkDetector
+    from detection.models import ModelFile
+
+_MODULES = ("models", "models.common", "models.experimental", "models.yolo", "utils")
+
+
+def load(model: ModelFile, options: Options) -> NetworkDetector:
+    """Loads a YOLOv5 checkpoint; the caller has made sure that it is trusted.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+        ModelError: the checkpoint is damaged or no detector.
+    """
+    with _historic_names(model.path):
+        network = _read(model.path)
+    names = getattr(network, "names", {})
+    found = torch_engine.Checkpoint(
+        network=_modernised(network),
+        names=dict(enumerate(names)) if isinstance(names, (list, tuple)) else names,
+        stride_px=int(max(getattr(network, "stride", [32]))),
+    )
+    size_px = model.known.image_size_px if model.known else None
+    return torch_engine.build(found, model.path, options, table_size_px=size_px)
+
+
+@contextmanager
+def _historic_names(path: Path) -> Iterator[None]:
+    """Lets the package's modules be found under the names in checkpoints."""
+    shadowed = {name: sys.modules.get(name) for name in _MODULES}
+    try:
+        for name in _MODULES:
+            sys.modules[name] = importlib.import_module(f"yolov5.{name}")
+        logging.getLogger("yolov5").setLevel(logging.WARNING)
+        yield
+    except ImportError as error:
+        if error.name == "pkg_resources":
+            raise ModelError(
+                f"{path}: the package yolov5 needs an older setuptools: pip install 'setuptools<81'"
+            ) from error
+        raise MissingExtraError(
+            f"{path}: a YOLOv5 checkpoint, read by the package yolov5 "
+            "(licence GPL-3.0; it installs ultralytics, AGPL-3.0), which",
+            extra="yolov5",
+        ) from error
+    finally:
+        for name, module in shadowed.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
+
+
+def _read(path: Path) -> torch.nn.Module:
+    try:
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=False)  # noqa: S614 - the user said --trust-model
+    except ImportError:
+        raise
+    except Exception as error:  # unpickling runs any code, which raises anything
+        raise ModelError(f"{path}: cannot be unpickled ({error})") from error
+    if isinstance(checkpoint, dict):
+        checkpoint = checkpoint.get("ema") or checkpoint.get("model")
+    if not isinstance(checkpoint, torch.nn.Module):
+        raise ModelError(f"{path}: holds no network")
+    return checkpoint
+
+
+def _modernised(network: torch.nn.Module) -> torch.nn.Module:
+    """Gives a network of an older release the attributes that newer code looks for."""
+    network = network.float()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Upsample):
+            module.__dict__.setdefault("recompute_scale_factor", None)
+        if hasattr(module, "anchor_grid") and not isinstance(module.anchor_grid, list):
+            del module.anchor_grid
+            module.anchor_grid = [torch.zeros(1)] * len(module.anchors)
+    fuse = getattr(network, "fuse", None)
+    return fuse() if callable(fuse) else network
