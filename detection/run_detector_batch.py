@@ -479,6 +479,9 @@ def _detect(
                 unsynced = 0
     seconds = max(time.monotonic() - began, 1e-9)
     log.counts["images_of_earlier_runs"] = done
+    log.counts["images_of_this_run"] = (
+        len(images) - done + done % options.work.batch_size
+    )
     log.extra["images_per_second"] = round((len(images) - done) / seconds, 2)
 
 
