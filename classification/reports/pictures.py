@@ -1,0 +1,51 @@
+"""Pictures made small and put into the page itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+from classification.cropping import images
+
+_QUALITY = 82
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePicture:
+    """A picture as a page holds it.
+
+    Attributes:
+        uri: a ``data:`` URI of a JPEG.
+        width: of the JPEG, in pixels.
+        height: of the JPEG, in pixels.
+    """
+
+    uri: str
+    width: int
+    height: int
+
+
+def inline(
+    data: bytes, *, side_px: int, max_pixels: int = images.DEFAULT_MAX_PIXELS
+) -> InlinePicture:
+    """Scales an image down, upright, and encodes it for a page.
+
+    Args:
+        data: the image file's bytes.
+        side_px: the longer side is at most this long; nothing is scaled up.
+        max_pixels: as in ``images.open_image``.
+
+    Raises:
+        ItemError: it cannot be read; says why.
+    """
+    picture = images.open_image(data, max_pixels=max_pixels).image
+    picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    # Without the metadata of the original: a page is passed on, places should not be.
+    picture.info.clear()
+    picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return InlinePicture(f"data:image/jpeg;base64,{text}", *picture.size)
