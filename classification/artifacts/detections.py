@@ -14,27 +14,55 @@ Timelapse and other tools of the field::
     }
 
 ``bbox`` is [left, top, width, height] in fractions of the EXIF-upright image. An empty
-list of detections means that nothing was found, null that the image failed. Images are
-sorted by file, detections by falling confidence.
+list of detections means that nothing was found, null (in old files: no such key) that
+the image failed. Images are sorted by file, detections by falling confidence.
+
+After classification there is ``classification_categories``, and a detection may hold
+``"classifications": [["2", 0.871], ["0", 0.1]]``: category ids and probabilities, most
+probable first. Files of every format version since 1.0 are read, keys in any order; each
+file stands once, and each category id is one of those listed.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from classification.artifacts import _json
+from classification.artifacts import _names, _stream, layout
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, in_file
 from detection.records import ImageDetections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 FORMAT_VERSION = "1.6"
+
+_IMAGES = "images"
+_DETECTION_CATEGORIES = "detection_categories"
+_CLASSIFICATION_CATEGORIES = "classification_categories"
+_RULE_BY_KEY = {
+    "file": "the name of an image expected",
+    "detections": "a list of detections, or null, expected",
+    "failure": "a reason, or null, expected",
+    "is_ground_truth": "true or false expected",
+    "category": "the id of a category, as a string, expected",
+    "bbox": "4 numbers in [0, 1] expected",
+    "conf": "a number in [0, 1] expected",
+    "classifications": "a list of [category id, probability] expected",
+}
+_FAULT = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<where>.*)`)?", re.DOTALL)
+_MISSING_KEY = re.compile(r"Object missing required field `(?P<key>\w+)`")
+_INDEX = re.compile(r"\[(?P<index>\d+)\](?P<rest>.*)", re.DOTALL)
+
+_TYPED = msgspec.json.Decoder(list[ImageDetections])
+_RAW = msgspec.json.Decoder(list[msgspec.Raw])
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +91,8 @@ class Header:
 class DetectionsFile:
     """A detections JSON that was checked from end to end.
 
+    Images are read from the file when they are asked for, a block at a time.
+
     Attributes:
         path: where it is.
         header: all but the images.
@@ -72,44 +102,204 @@ class DetectionsFile:
     path: Path
     header: Header
     image_count: int
+    _blocks: Sequence[_stream.Block] = field(repr=False)
 
     def images(self) -> Iterator[ImageDetections]:
         """Yields the images in file order; may be called again."""
-        for raw in self.documents():
-            yield msgspec.json.decode(raw, type=ImageDetections)
+        return self._read(_TYPED)
 
     def documents(self) -> Iterator[bytes]:
         """Yields each image's JSON text, with every key it holds, in file order."""
-        document = msgspec.json.decode(self.path.read_bytes(), type=_Raw)
-        for raw in document.images:
-            yield bytes(raw)
+        return map(bytes, self._read(_RAW))
+
+    def _read(self, decoder: msgspec.json.Decoder[list[T]]) -> Iterator[T]:
+        with in_file(self.path):
+            try:
+                with self.path.open("rb") as file:
+                    for block in self._blocks:
+                        yield from decoder.decode(block.read(file))
+            except (OSError, msgspec.DecodeError) as error:
+                raise ArtifactError("it was changed while it was read") from error
 
 
-class _Raw(msgspec.Struct):
-    images: list[msgspec.Raw]
-
-
-def open_file(path: Path) -> DetectionsFile:
+def open_file(path: Path, *, chunk_bytes: int = _stream.CHUNK_BYTES) -> DetectionsFile:
     """Checks a detections JSON whole, and returns it ready to be read.
+
+    Needs 8 bytes of memory per image, and a few MiB.
+
+    Args:
+        path: the file.
+        chunk_bytes: how much to read at a time.
 
     Raises:
         ArtifactError: it is missing, truncated, no JSON, or breaks the format; with
             the address, such as ``images[3].detections[0].bbox``.
     """
+    return _check_whole(path, _Survey(), chunk_bytes)
+
+
+def read(
+    path: Path, *, chunk_bytes: int = _stream.CHUNK_BYTES
+) -> tuple[Header, list[ImageDetections]]:
+    """Checks a detections JSON and returns all of it, parsing it once instead of twice.
+
+    For files that fit in memory; see ``open_file``, which raises the same.
+    """
+    kept: list[ImageDetections] = []
+    file = _check_whole(path, _Survey(kept), chunk_bytes)
+    return file.header, kept
+
+
+def _check_whole(path: Path, survey: _Survey, chunk_bytes: int) -> DetectionsFile:
     with in_file(path):
-        document = _json.read_object(path)
-        images = document.pop("images")
-        header = Header(
-            info=document.pop("info"),
-            detection_categories=document.pop("detection_categories"),
-            classification_categories=document.pop("classification_categories", None),
-            other=document,
-        )
+        document, blocks = _read_top(path, survey, chunk_bytes)
+        header = _to_header(document)
+        if blocks is None:
+            raise ArtifactError("no key images; run_detector_batch writes it")
+    found = DetectionsFile(path, header, survey.image_count, blocks)
+    _refuse_repeated(found, survey.seen.repeated_hashes())
+    _refuse_unknown(found, survey)
+    return found
+
+
+def _read_top(
+    path: Path, survey: _Survey, chunk_bytes: int
+) -> tuple[dict[str, Any], list[_stream.Block] | None]:
+    if path.exists() and not path.is_file():
+        raise ArtifactError("not a plain file")
+    try:
+        with path.open("rb") as file:
+            return _stream.read_object(
+                file, _IMAGES, survey.take, chunk_bytes=chunk_bytes
+            )
+    except OSError as error:
+        raise ArtifactError(f"cannot read: {error.strerror}") from error
+
+
+class _Survey:
+    """What is noted of the images while they pass by.
+
+    Attributes:
+        image_count: number of images so far.
+        seen: their names.
+        categories: ids of the detection categories that stand at boxes.
+        classes: likewise, of the classification categories.
+    """
+
+    def __init__(self, keep: list[ImageDetections] | None = None) -> None:
+        """Begins with no image; each that passes is appended to ``keep``."""
+        self.image_count = 0
+        self._keep = keep
+        self.seen = _names.SeenNames()
+        self.categories: set[str] = set()
+        self.classes: set[str] = set()
+
+    def take(self, text: bytes, first: int) -> int:
+        """Checks a block of images, given its position; returns how many there are."""
         try:
-            msgspec.convert(images, list[ImageDetections])
+            images = _TYPED.decode(text)
         except msgspec.ValidationError as error:
-            raise ArtifactError(str(error)) from error
-    return DetectionsFile(path, header, len(images))
+            raise _explain(str(error), first) from error
+        names = [image.file for image in images]
+        if (unsafe := _names.find_unsafe(names)) is not None:
+            where = f"{_IMAGES}[{first + unsafe}].file"
+            layout.checked_name(names[unsafe], where=where)
+        self.seen.add(names)
+        boxes = [box for image in images for box in image.detections or ()]
+        self.categories.update({box.category for box in boxes})
+        classified = [box.classifications for box in boxes if box.classifications]
+        self.classes.update([id_ for pairs in classified for id_, _ in pairs])
+        self.image_count += len(images)
+        if self._keep is not None:
+            self._keep += images
+        return len(images)
+
+
+def _explain(fault: str, first: int) -> ArtifactError:
+    """Says in words what msgspec found wrong with a block of images."""
+    match = _FAULT.fullmatch(fault)
+    message, where = (match["message"], match["where"]) if match else (fault, None)
+    index = _INDEX.fullmatch(where or "")
+    if not index:
+        return ArtifactError(message, where=_IMAGES)
+    address = f"{_IMAGES}[{first + int(index['index'])}]{index['rest']}"
+    if missing := _MISSING_KEY.fullmatch(message):
+        address += f".{missing['key']}"
+    # Of [3].detections[0].bbox[1], the rule of bbox is what helps.
+    keys = re.findall(r"\.(\w+)", address)
+    if not keys:
+        return ArtifactError("an object expected", where=address)
+    if keys[-1] == "detections" and address.endswith("]"):
+        return ArtifactError("an object expected", where=address)
+    address = address[: address.rindex(keys[-1]) + len(keys[-1])]
+    return ArtifactError(_RULE_BY_KEY.get(keys[-1], message), where=address)
+
+
+def _to_header(document: dict[str, Any]) -> Header:
+    info = document.pop("info", None)
+    if not isinstance(info, dict):
+        raise ArtifactError("an object expected", where="info")
+    if not isinstance(info.get("detector", ""), str):
+        raise ArtifactError("a name expected", where="info.detector")
+    names = document.pop(_DETECTION_CATEGORIES, None)
+    classes = document.pop(_CLASSIFICATION_CATEGORIES, None)
+    if classes is not None:
+        classes = _checked_categories(classes, _CLASSIFICATION_CATEGORIES)
+    return Header(
+        info=info,
+        detection_categories=_checked_categories(names, _DETECTION_CATEGORIES),
+        classification_categories=classes,
+        other=document,
+    )
+
+
+def _checked_categories(value: object, key: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ArtifactError("an object of names by id expected", where=key)
+    for id_, name in value.items():
+        where = f"{key}.{id_}"
+        if not (id_.isascii() and id_.isdigit()):
+            raise ArtifactError("ids are whole numbers", where=where)
+        if not isinstance(name, str) or not name.strip():
+            raise ArtifactError("a name expected", where=where)
+    return value
+
+
+def _refuse_repeated(file: DetectionsFile, hashes: frozenset[int]) -> None:
+    if not hashes:
+        return
+    seen: dict[str, int] = {}
+    for index, image in enumerate(file.images()):
+        if hash(image.file) not in hashes:
+            continue
+        if image.file in seen:
+            raise ArtifactError(
+                f"{image.file!r} stands at images[{seen[image.file]}] already",
+                where=f"{file.path}: images[{index}].file",
+            )
+        seen[image.file] = index
+
+
+def _refuse_unknown(file: DetectionsFile, survey: _Survey) -> None:
+    header = file.header
+    categories = survey.categories - header.detection_categories.keys()
+    classes = survey.classes - (header.classification_categories or {}).keys()
+    if not categories and not classes:
+        return
+    for index, image in enumerate(file.images()):
+        for number, box in enumerate(image.detections or ()):
+            where = f"{file.path}: images[{index}].detections[{number}]"
+            if box.category in categories:
+                raise ArtifactError(
+                    f"{box.category!r} is not in {_DETECTION_CATEGORIES}",
+                    where=f"{where}.category",
+                )
+            for rank, (id_, _) in enumerate(box.classifications or ()):
+                if id_ in classes:
+                    raise ArtifactError(
+                        f"{id_!r} is not in {_CLASSIFICATION_CATEGORIES}",
+                        where=f"{where}.classifications[{rank}]",
+                    )
 
 
 def write(path: Path, header: Header, images: Iterable[bytes]) -> None:
@@ -122,10 +312,10 @@ def write(path: Path, header: Header, images: Iterable[bytes]) -> None:
     """
     top: dict[str, Any] = {
         "info": header.info,
-        "detection_categories": header.detection_categories,
+        _DETECTION_CATEGORIES: header.detection_categories,
     }
     if header.classification_categories is not None:
-        top["classification_categories"] = header.classification_categories
+        top[_CLASSIFICATION_CATEGORIES] = header.classification_categories
     with replacing(path) as file:
         file.write(b"{\n")
         for key, value in {**top, **header.other}.items():

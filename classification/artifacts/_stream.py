@@ -1,0 +1,297 @@
+"""Reads a JSON object of which one key holds a very long list, a block at a time.
+
+The list is cut where one of its elements ends. Where that is, is guessed first: the
+bytes that stand between the first two elements usually stand between any two, and
+nowhere else. A guess costs nothing, since the block must be parsed anyway and parses if
+and only if it is a whole number of elements. Where the guess is wrong, brackets are
+counted, which is about ten times slower and always right.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+import msgspec
+
+from classification.artifacts import _json
+from classification.runtime.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Small enough for the values of a block to stay in the processor's cache.
+CHUNK_BYTES = 256 << 10
+
+_SPACE = re.compile(rb"[ \t\n\r]*")
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# A lone quote begins a string that the text at hand does not end.
+_TOKEN = re.compile(_STRING.pattern + rb'|[\[\]{},"]', re.DOTALL)
+_SEAM = re.compile(rb'\}\s*,\s*\{\s*"[^"\\]*"')
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole elements of the list, without the list's brackets.
+
+    Attributes:
+        offset: position in the file, in bytes.
+        size: number of bytes.
+        first: position in the list of the first of them.
+    """
+
+    offset: int
+    size: int
+    first: int
+
+    def read(self, file: BinaryIO) -> bytes:
+        """Returns the text as a JSON list."""
+        file.seek(self.offset)
+        return b"[" + file.read(self.size) + b"]"
+
+
+class _Window:
+    """The part of a file that is looked at.
+
+    Attributes:
+        data: the text at hand.
+        at: position in ``data``; all before it is done with.
+    """
+
+    def __init__(self, file: BinaryIO, chunk_bytes: int) -> None:
+        self.data = b""
+        self.at = 0
+        self._file = file
+        self._chunk_bytes = chunk_bytes
+        self._start = 0
+
+    @property
+    def offset(self) -> int:
+        """Returns the position in the file, in bytes."""
+        return self._start + self.at
+
+    def grow(self) -> bool:
+        """Reads on, keeping what is not done with; returns False at the end.
+
+        What is kept at most doubles, so that a long value is not looked at too often.
+        """
+        rest = self.data[self.at :]
+        piece = self._file.read(max(self._chunk_bytes, len(rest)))
+        self._start, self.at = self.offset, 0
+        self.data = rest + piece
+        return bool(piece)
+
+    def peek(self) -> bytes:
+        """Skips white space and returns the next byte, nothing at the end."""
+        while True:
+            match = _SPACE.match(self.data, self.at)
+            self.at = match.end() if match else self.at
+            if self.at < len(self.data) or not self.grow():
+                return self.data[self.at : self.at + 1]
+
+    def expect(self, mark: bytes, what: str) -> None:
+        """Takes ``mark``, one byte, from the text."""
+        if self.peek() != mark:
+            self.refuse(what)
+        self.at += 1
+
+    def refuse(self, what: str) -> NoReturn:
+        """Says that ``what`` was expected here."""
+        if not self.peek():
+            raise ArtifactError(f"not JSON: the file ends early; {what} expected")
+        raise ArtifactError(f"not JSON: {what} expected (byte {self.offset})")
+
+
+def read_object(
+    file: BinaryIO,
+    key: str,
+    take: Callable[[bytes, int], int],
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> tuple[dict[str, Any], list[Block] | None]:
+    """Reads an object from its first byte to its last.
+
+    Args:
+        file: opened at its beginning.
+        key: the key whose value is the long list.
+        take: called in order with each block as a JSON list, and the position of its
+            first element; returns the number of elements. It lets
+            ``msgspec.DecodeError`` through, which says that the text is no JSON, and
+            raises ArtifactError where the elements are not as they should be.
+        chunk_bytes: how much to read at a time.
+
+    Returns:
+        All other keys with their values, and where the list's blocks are; None where
+        the key is absent.
+
+    Raises:
+        ArtifactError: it is no such object, ends early, or repeats a key.
+    """
+    window = _Window(file, chunk_bytes)
+    window.grow()
+    window.at = len(_BOM) if window.data.startswith(_BOM) else 0
+    window.expect(b"{", "an object")
+    others: dict[str, Any] = {}
+    blocks: list[Block] | None = None
+    more = window.peek() != b"}"
+    while more:
+        name = _read_key(window)
+        if name in others or (name == key and blocks is not None):
+            raise ArtifactError("key appears twice", where=name)
+        if name == key:
+            blocks = list(_read_list(window, key, take))
+        else:
+            others[name] = _read_value(window, name)
+        more = window.peek() == b","
+        window.at += more
+    window.expect(b"}", "a comma or the object's end")
+    if window.peek():
+        window.refuse("nothing more")
+    return others, blocks
+
+
+def _read_key(window: _Window) -> str:
+    if window.peek() != b'"':
+        window.refuse("a key")
+    while not (match := _STRING.match(window.data, window.at)):
+        if not window.grow():
+            window.refuse("the key's end")
+    key: str = _json.parse(match[0])
+    window.at = match.end()
+    window.expect(b":", "a colon")
+    return key
+
+
+def _read_value(window: _Window, key: str) -> Any:  # noqa: ANN401 - JSON of any shape
+    while (end := next(_boundaries(window.data, window.at), None)) is None:
+        if not window.grow():
+            raise ArtifactError("not JSON: the file ends early", where=key)
+    text = window.data[window.at : end]
+    window.at = end
+    try:
+        return _json.parse(text)
+    except ArtifactError as error:
+        where = f"{key}.{error.where}" if error.where else key
+        raise ArtifactError(error.message, where=where) from error
+
+
+def _read_list(
+    window: _Window, key: str, take: Callable[[bytes, int], int]
+) -> Iterator[Block]:
+    if window.peek() != b"[":
+        raise ArtifactError("a list expected", where=key)
+    window.at += 1
+    if window.peek() == b"]":
+        window.at += 1
+        return
+    cutter = _Cutter(window, key, take)
+    while True:
+        block, end = cutter.next_block()
+        yield block
+        closing = window.data[end : end + 1]
+        window.at = end
+        if closing == b"}":
+            window.refuse("a comma or the list's end")
+        window.at += 1
+        if closing == b"]":
+            return
+        window.grow()
+
+
+class _Cutter:
+    """Cuts a list into blocks of whole elements."""
+
+    def __init__(
+        self, window: _Window, key: str, take: Callable[[bytes, int], int]
+    ) -> None:
+        self._window = window
+        self._key = key
+        self._take = take
+        self._count = 0
+        self._seam = b""
+
+    def next_block(self) -> tuple[Block, int]:
+        """Returns the elements up to the last at hand that ends, and where it ends.
+
+        There, in the window's data, stands a comma or a closing bracket.
+        """
+        while True:
+            if (end := self._guess()) and (block := self._try(end)):
+                return block, end
+            ends = list(_boundaries(self._window.data, self._window.at))
+            if ends:
+                block = self._try(ends[-1])
+                if block is None:
+                    self._refuse(ends)
+                self._learn(ends[0])
+                return block, ends[-1]
+            if not self._window.grow():
+                where = f"{self._key}[{self._count}]"
+                raise ArtifactError("not JSON: the file ends early", where=where)
+
+    def _guess(self) -> int:
+        if not self._seam:
+            return 0
+        window = self._window
+        found = window.data.rfind(self._seam, window.at)
+        return found + self._seam.index(b",") if found >= 0 else 0
+
+    def _learn(self, end: int) -> None:
+        window = self._window
+        brace = window.data.rfind(b"}", window.at, end)
+        if not self._seam and brace >= 0:
+            match = _SEAM.match(window.data, brace)
+            self._seam = match[0] if match else b""
+
+    def _try(self, end: int) -> Block | None:
+        """Takes the elements up to ``end``; None if they are no JSON list."""
+        window = self._window
+        text = b"[" + window.data[window.at : end] + b"]"
+        try:
+            if not text.isascii():
+                text.decode()  # msgspec does not look into strings that it skips
+            count = self._take(text, self._count)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        except RecursionError as error:
+            raise ArtifactError("nested too deeply", where=self._key) from error
+        if not count:
+            return None
+        block = Block(window.offset, end - window.at, self._count)
+        self._count += count
+        return block
+
+    def _refuse(self, ends: list[int]) -> NoReturn:
+        """Says which element is no JSON."""
+        start = self._window.at
+        for number, end in enumerate(ends, self._count):
+            where = f"{self._key}[{number}]"
+            try:
+                msgspec.json.decode(self._window.data[start:end].decode())
+            except ValueError as error:  # msgspec's and the decoder's
+                raise ArtifactError(f"not JSON: {error}", where=where) from error
+            start = end + 1
+        raise ArtifactError("not JSON", where=self._key)
+
+
+def _boundaries(data: bytes, at: int) -> Iterator[int]:
+    """Yields where each value ends that begins at ``at`` or follows, within one bracket.
+
+    That is the position of a comma or, at last, of the closing bracket.
+    """
+    depth = 0
+    for match in _TOKEN.finditer(data, at):
+        token = match[0]
+        if token in {b"{", b"["}:
+            depth += 1
+        elif token == b"," and not depth:
+            yield match.start()
+        elif token in {b"}", b"]"}:
+            depth -= 1
+            if depth < 0:
+                yield match.start()
+                return
+        elif token == b'"':
+            return
