@@ -390,10 +390,10 @@ def test_any_number_of_parents_gives_a_forest_or_a_named_refusal(
         return
     for taxon in world:
         number = int(taxon.name)
-        parent = world.parent(taxon)
-        assert (parent is None) == (not stated[number])
-        if parent is not None:
-            kept = int(parent.name)
+        parent_taxon = world.parent(taxon)
+        assert (parent_taxon is None) == (not stated[number])
+        if parent_taxon is not None:
+            kept = int(parent_taxon.name)
             assert kept in stated[number]
             assert not any(kept in above[other] for other in stated[number])
 
