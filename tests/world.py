@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +68,7 @@ def label_row(
     """Makes a taxonomy row: ``label_row("idfg|elk", "species cervus canadensis", …)``."""
     dataset, _, name = label.partition("|")
     parts = [taxon.partition(" ") for taxon in taxa]
-    chain = tuple(Link(level, taxon, taxon) for level, _, taxon in parts)
+    chain = tuple(Link(level, t, zlib.crc32(t.encode())) for level, _, t in parts)
     return LabelRow(number, DatasetLabel(dataset, name), chain, source)
 
 
