@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
     from classification.cropping.cut import Rectangle
 
-# Chroma is interpolated across the borders of coded blocks, the largest of which are
-# 32 pixels; with that much around it, a part's own pixels come out as in the whole.
-MARGIN_PX = 32
+# Colour is stored at half the resolution or less and interpolated from its neighbours;
+# with one pixel more around it, a part's own pixels come out as in the whole. Eight are
+# cheap, and leave no doubt.
+MARGIN_PX = 8
 
 _MARK = 0xFF  # begins every marker, and may be repeated
 _START, _SCAN, _ADOBE, _END = 0xD8, 0xDA, 0xEE, 0xD9
