@@ -116,7 +116,7 @@ def run(
         _warn(desired_label_spec_json, targets.values(), taxonomy)
         mapping = map_labels(targets, labels, taxonomy)
     target_mapping.write(output, mapping)
-    _logger.info("wrote %s: %s", output, _summary(mapping, labels))
+    _logger.info("wrote %s: %s", output, cli.one_line(_summary(mapping, labels)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -137,7 +137,8 @@ def _warn(path: Path, found: Iterable[Selected | None], taxonomy: Taxonomy) -> N
     for selected in found:
         unknown += selected.unknown if selected else ()
     for one in unknown[:_WARNINGS]:
-        _logger.warning("%s: %s; passed over", path, explain(one, taxonomy))
+        reason = cli.one_line(str(explain(one, taxonomy)))
+        _logger.warning("%s: %s; passed over", path, reason)
     if len(unknown) > _WARNINGS:
         _logger.warning("%s: %d more like these", path, len(unknown) - _WARNINGS)
 

@@ -114,11 +114,14 @@ def explain(unknown: Unknown, taxonomy: Taxonomy) -> ArtifactError:
         return ArtifactError(
             f"the taxonomy has no dataset label {name}", where=unknown.where
         )
+    missing = f"the taxonomy has no {name.level} {name.name}"
+    if name.kingdom:
+        missing += f" in the kingdom {name.kingdom}"
     nearest = taxonomy.nearest(name.level, name.name)
-    hint = f"; did you mean {nearest}?" if nearest else ""
-    return ArtifactError(
-        f"the taxonomy has no {name.level} {name.name}{hint}", where=unknown.where
-    )
+    if nearest:
+        kingdom = f" in the kingdom {nearest.kingdom}" if name.kingdom else ""
+        missing += f"; did you mean {nearest}{kingdom}?"
+    return ArtifactError(missing, where=unknown.where)
 
 
 def _claim(

@@ -94,6 +94,7 @@ def test_what_the_taxonomy_lacks_is_passed_over_and_told(world: Taxonomy) -> Non
             {"level": "genus", "name": "alcess"},
             CERVIDAE | {"datasets": ["idfg", "idgf"]},
             {"level": "genus", "name": "zzzz"},
+            CERVIDAE | {"kingdom": "plantae"},
         ],
         dataset_labels={"idfg": ["elk", "elks"]},
     )
@@ -102,6 +103,7 @@ def test_what_the_taxonomy_lacks_is_passed_over_and_told(world: Taxonomy) -> Non
         "x.taxa[0]: the taxonomy has no genus alcess; did you mean genus alces?",
         "x.taxa[1].datasets[1]: the taxonomy has no dataset 'idgf'",
         "x.taxa[2]: the taxonomy has no genus zzzz",
+        "x.taxa[3]: the taxonomy has no Family Cervidae in the kingdom plantae; did you mean family cervidae in the kingdom animalia?",
         "x.dataset_labels.idfg[1]: the taxonomy has no dataset label idfg|elks",
     ]
     assert selected.unknown[1] == Unknown("x.taxa[1].datasets[1]", "idgf")
