@@ -302,13 +302,13 @@ def test_d57_a_deep_and_a_wide_taxonomy_are_quick() -> None:
         label_row(f"d|{number}", f"species {number}", f"genus {number % 100}")
         for number in range(20_000)
     ]
-    begin = time.perf_counter()
+    begin = time.process_time()
     forest = build_graph([label_row("d|deep", *deep), *wide])
     bottom = forest.find("clade", "0")
     assert len(forest.path(bottom)) == 20_000
     assert len(forest.at_or_below(forest.find("clade", "19999"))) == 20_000
     assert len(forest.labels_at_or_below(forest.find("genus", "7"))) == 200
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 8
 
 
 def test_an_empty_taxonomy_is_one() -> None:
