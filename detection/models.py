@@ -229,7 +229,9 @@ MODELS: tuple[KnownModel, ...] = (
         conservative_threshold=0.3,
         note="TensorFlow frozen graph: extra [tensorflow]",
     ),
-    _megadetector_5("a", "0", "ec1d7603ec8cf642d6e0cd008ba2be8c", "MDV5A", "MDV5", "v5a"),
+    _megadetector_5(
+        "a", "0", "ec1d7603ec8cf642d6e0cd008ba2be8c", "MDV5A", "MDV5", "v5a"
+    ),
     _megadetector_5("b", "0", "bc235e73f53c5c95e66ea0d1b2cbf542", "MDV5B", "v5b"),
     _megadetector_5("a", "1", "60f8e7ec1308554df258ed1f4040bc4f"),
     _megadetector_5("b", "1", "f17ed6fedfac2e403606a08c89984905"),
@@ -317,9 +319,7 @@ def resolve(model: str, *, folder: Path | None = None) -> ModelFile:
     if known is None or path.name != model:
         raise ModelError(_not_found(model))
     fetched = fetch(known, folder or cache_folder())
-    return ModelFile(
-        path=fetched, name=known.name, version=known.version, known=known
-    )
+    return ModelFile(path=fetched, name=known.name, version=known.version, known=known)
 
 
 def fetch(known: KnownModel, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickletools
 import zipfile
+import zlib
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 _MAX_PICKLE_BYTES = 64 << 20  # the weights are beside the pickle, not in it
 _MEMO_STRINGS = 2  # STACK_GLOBAL takes module and name from the stack
+_DAMAGE = (
+    ValueError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,  # a way of compressing that zipfile does not know
+    RuntimeError,  # an encrypted member
+)
 _YOLOV9_MARKS = ("RepNCSPELAN4", "CBLinear", "DualDDetect", "SPPELAN")
 
 
@@ -66,7 +75,7 @@ def _names(path: Path) -> frozenset[str] | None:
             return frozenset(_globals(archive.read(main)))
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ModelError(
             f"{path}: not a file of torch.save (damaged, or older than torch 1.6)"
         ) from error

@@ -15,6 +15,7 @@ head of YOLOv8.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -116,8 +117,10 @@ def _from_classes(
     categories = classes.argmax(axis=1)
     scores = classes.max(axis=1)
     sure = scores >= threshold
-    centre, half = boxes[sure, :2], boxes[sure, 2:] / 2
-    corners = np.concatenate((centre - half, centre + half), axis=1)
+    centre, half = boxes[sure, :2], boxes[sure, 2:] / np.float32(2)
+    corners: NDArray[np.float32] = np.concatenate(
+        (centre - half, centre + half), axis=1
+    )
     return Candidates(corners, scores[sure], categories[sure])
 
 
@@ -129,11 +132,12 @@ def _on_grid(
     Source: YOLOX, arXiv:2107.08430, the anchor-free head.
     """
     place, stride = cells[:, :2], cells[:, 2:]
-    return np.concatenate(
-        ((raw[:, :2] + place) * stride, np.exp(raw[:, 2:]) * stride), axis=1
-    )
+    with np.errstate(over="ignore"):  # an absurd size is infinite, and clipped later
+        size = np.exp(raw[:, 2:]) * stride
+    return np.concatenate(((raw[:, :2] + place) * stride, size), axis=1)
 
 
+@functools.lru_cache(maxsize=16)
 def _grid(height_px: int, width_px: int) -> NDArray[np.float32]:
     """Returns column, row and stride of every cell, shape [cells, 3]."""
     levels = []

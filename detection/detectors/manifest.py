@@ -66,6 +66,9 @@ class Manifest:
         }
 
 
+NOTHING_TOLD = Manifest()
+
+
 def read(properties: Mapping[str, str]) -> Manifest:
     """Reads the properties of an ONNX file, ours or those of ultralytics.
 

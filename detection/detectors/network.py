@@ -18,6 +18,7 @@ from classification.runtime.errors import ModelError
 from detection.detectors import Prepared
 from detection.detectors.heads import Candidates, Head, decode
 from detection.detectors.letterbox import GREY, Letterbox, Placement
+from detection.detectors.manifest import NOTHING_TOLD, Manifest
 from detection.detectors.suppression import suppress
 from detection.records import MEGADETECTOR_CATEGORIES, Detection
 
@@ -156,8 +157,7 @@ def letterbox_of(
     width_px: int,
     height_px: int,
     stride_px: int | None = None,
-    channels: str | None = None,
-    fill: int | None = None,
+    told: Manifest = NOTHING_TOLD,
 ) -> Letterbox:
     """Returns the letterbox of a family, but for what the model says otherwise.
 
@@ -169,8 +169,7 @@ def letterbox_of(
         width_px: of the frame, at most.
         height_px: of the frame, at most.
         stride_px: see ``Letterbox``.
-        channels: ``RGB`` or ``BGR``, where the model says so.
-        fill: likewise.
+        told: what the model says of channels and fill.
     """
     is_yolox = head in {Head.YOLOX, Head.YOLOX_RAW}
     return Letterbox(
@@ -178,9 +177,9 @@ def letterbox_of(
         height_px=height_px,
         stride_px=stride_px,
         centred=not is_yolox,
-        fill=GREY if fill is None else fill,
+        fill=GREY if told.fill is None else told.fill,
         divisor=1.0 if is_yolox else 255.0,
-        channels=channels or ("BGR" if is_yolox else "RGB"),
+        channels=told.channels or ("BGR" if is_yolox else "RGB"),
     )
 
 

@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 # Any multiple of it is one of every smaller stride, too.
 _COARSEST_STRIDE_PX = 64
 _QUIET = 3  # onnxruntime's log level: errors only
-_DTYPE_BY_NAME = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_DTYPE_BY_NAME: dict[str, type[np.floating[Any]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+}
+_IMAGE_DIMENSIONS = 4  # N, channels, height, width
+_OUTPUT_DIMENSIONS = 3  # N, rows, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,7 @@ def _build(session: Any, model: ModelFile, options: Options) -> NetworkDetector:
             width_px=width_px,
             height_px=height_px,
             stride_px=stride_px,
-            channels=told.channels,
-            fill=told.fill,
+            told=told,
         ),
         categories=categories_of(named, classes),
         batched=takes.batch is None and not on_processor,
@@ -137,7 +141,12 @@ def _read_input(session: Any) -> _Input:  # noqa: ANN401 - onnxruntime has no ty
     first = inputs[0]
     shape = [side if isinstance(side, int) else None for side in first.shape]
     dtype = _DTYPE_BY_NAME.get(first.type)
-    if len(inputs) != 1 or dtype is None or len(shape) != 4 or shape[1] not in {3, None}:  # noqa: PLR2004 - N, channels, height, width
+    if (
+        len(inputs) != 1
+        or dtype is None
+        or len(shape) != _IMAGE_DIMENSIONS
+        or shape[1] not in {3, None}
+    ):
         raise ModelError(
             "its input is not one float image [N, 3, height, width]; "
             "detectors whose graph takes something else are not read"
@@ -196,7 +205,7 @@ def _layout(
     except Exception as error:  # onnxruntime's errors share no base class
         raise ModelError(f"it does not run ({_first_line(error)})") from error
     shape = output.shape[1:]
-    if output.ndim != 3:  # noqa: PLR2004 - N, rows, columns
+    if output.ndim != _OUTPUT_DIMENSIONS:
         raise ModelError(f"its output {list(output.shape)} is not that of a YOLO")
     head = told.head or infer(shape, height_px=height_px, width_px=width_px)
     if head is None:
@@ -205,7 +214,12 @@ def _layout(
         )
     if told.head is None and head is Head.YOLOX and _is_raw(output, size):
         head = Head.YOLOX_RAW
-    return head, class_count(head, shape)
+    classes = class_count(head, shape)
+    if classes is not None and classes < 1:
+        raise ModelError(
+            f"its output {list(output.shape)} is not laid out as {head.value}"
+        )
+    return head, classes
 
 
 def _is_raw(output: NDArray[np.float32], size: tuple[int, int]) -> bool:

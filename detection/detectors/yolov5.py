@@ -77,7 +77,9 @@ def _historic_names(path: Path) -> Iterator[None]:
 
 def _read(path: Path) -> torch.nn.Module:
     try:
-        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=False)  # noqa: S614 - the user said --trust-model
+        checkpoint: Any = torch.load(
+            path, map_location="cpu", weights_only=False
+        )  # --trust-model was given
     except ImportError:
         raise
     except Exception as error:  # unpickling runs any code, which raises anything
@@ -95,8 +97,13 @@ def _modernised(network: torch.nn.Module) -> torch.nn.Module:
     for module in network.modules():
         if isinstance(module, torch.nn.Upsample):
             module.__dict__.setdefault("recompute_scale_factor", None)
-        if hasattr(module, "anchor_grid") and not isinstance(module.anchor_grid, list):
-            del module.anchor_grid
-            module.anchor_grid = [torch.zeros(1)] * len(module.anchors)
+        _renew_anchor_grid(module)
     fuse = getattr(network, "fuse", None)
     return fuse() if callable(fuse) else network
+
+
+def _renew_anchor_grid(head: Any) -> None:  # noqa: ANN401 - the package may be absent, so has no types
+    """Replaces the tensor of early releases by the list that is filled when it runs."""
+    if isinstance(getattr(head, "anchor_grid", None), torch.Tensor):
+        del head.anchor_grid
+        head.anchor_grid = [torch.zeros(1)] * len(head.anchors)

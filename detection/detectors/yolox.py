@@ -1,22 +1,23 @@
-"""The YOLOX-tiny network of MegadetectorLite, and its conversion to ONNX.
+"""The YOLOX-tiny network of MegadetectorLite, written down as an ONNX graph.
 
-The weights come as a PyTorch state dict; this module knows the architecture that they
-belong to (YOLOX, arXiv:2107.08430: a Focus stem, CSPDarknet with depth 0.33 and width
-0.375, spatial pyramid pooling, a path-aggregating pyramid, a decoupled head), checks
-them against it tensor by tensor, and writes an ONNX file that ``detectors.onnx`` runs.
-Attributes are named as the keys of the state dict, which is why some are terse.
+The weights come as a PyTorch state dict. This module knows the architecture that they
+belong to (YOLOX, arXiv:2107.08430: a Focus stem, CSPDarknet of depth 0.33 and width
+0.375, spatial pyramid pooling, a path-aggregating pyramid, a decoupled head), and builds
+the graph from them node by node: it takes a second where an exporter that traces takes
+most of a minute, and the same weights give the same bytes with any release of torch.
+
+Batch normalisation is folded into the convolution before it, and the Focus stem, which
+moves 2 x 2 pixels into channels, into a convolution of twice the size and stride.
 """
 
 from __future__ import annotations
 
-import io
 import pickle
-import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
-import torch
-from torch import Tensor, nn
+from onnx import TensorProto, helper, numpy_helper
 
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
@@ -27,303 +28,319 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-STRIDES = (8, 16, 32)
-_WIDTHS = (24, 48, 96, 192, 384)  # channels of stem, dark2 … dark5
-_HEAD_WIDTH = 96
-_BATCH_NORM = {"eps": 1e-3, "momentum": 0.03}
-_OPSET = 18
+    from numpy.typing import NDArray
+
+COARSEST_STRIDE_PX = 32
+_EPSILON = 1e-3  # of batch normalisation
+_OPSET = 17
+_POOLING_WINDOWS = (5, 9, 13)
+_DEEP = 3  # bottlenecks where depth is 9 before scaling; elsewhere there is one
+_LEVELS = 3
 
 
-class _Conv(nn.Module):
-    """Convolution, batch normalisation, SiLU; keeps the size where stride is 1."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            inputs, outputs, kernel, stride, padding=kernel // 2, bias=False
-        )
-        self.bn = nn.BatchNorm2d(outputs, **_BATCH_NORM)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.silu(self.bn(self.conv(x)))
-
-
-class _Focus(nn.Module):
-    """Moves each 2 x 2 block of pixels into channels, then convolves."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = _Conv(inputs * 4, outputs, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # columns change slower than rows: left above, left below, right above, right below
-        corners = [x[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.conv(torch.cat(corners, dim=1))
-
-
-class _Bottleneck(nn.Module):
-    def __init__(self, width: int, *, shortcut: bool) -> None:
-        super().__init__()
-        self.conv1 = _Conv(width, width, 1)
-        self.conv2 = _Conv(width, width, 3)
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(self.conv1(x))
-        return x + y if self.shortcut else y
-
-
-class _CrossStage(nn.Module):
-    """Sends half of the channels through bottlenecks and joins both halves."""
-
-    def __init__(
-        self, inputs: int, outputs: int, *, depth: int = 1, shortcut: bool = False
-    ) -> None:
-        super().__init__()
-        half = outputs // 2
-        self.conv1 = _Conv(inputs, half, 1)
-        self.conv2 = _Conv(inputs, half, 1)
-        self.conv3 = _Conv(2 * half, outputs, 1)
-        self.m = nn.Sequential(
-            *(_Bottleneck(half, shortcut=shortcut) for _ in range(depth))
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        joined = torch.cat((self.m(self.conv1(x)), self.conv2(x)), dim=1)
-        out: Tensor = self.conv3(joined)
-        return out
-
-
-class _PyramidPooling(nn.Module):
-    """Joins the maximum over windows of four sizes."""
-
-    windows = (5, 9, 13)
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        half = width // 2
-        self.conv1 = _Conv(width, half, 1)
-        self.conv2 = _Conv(half * (1 + len(self.windows)), width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(x)
-        pooled = [
-            nn.functional.max_pool2d(y, window, stride=1, padding=window // 2)
-            for window in self.windows
-        ]
-        out: Tensor = self.conv2(torch.cat((y, *pooled), dim=1))
-        return out
-
-
-class _Darknet(nn.Module):
-    """The backbone; gives features at strides 8, 16 and 32."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        stem, two, three, four, five = _WIDTHS
-        self.stem = _Focus(3, stem)
-        self.dark2 = nn.Sequential(
-            _Conv(stem, two, 3, 2), _CrossStage(two, two, shortcut=True)
-        )
-        self.dark3 = nn.Sequential(
-            _Conv(two, three, 3, 2), _CrossStage(three, three, depth=3, shortcut=True)
-        )
-        self.dark4 = nn.Sequential(
-            _Conv(three, four, 3, 2), _CrossStage(four, four, depth=3, shortcut=True)
-        )
-        self.dark5 = nn.Sequential(
-            _Conv(four, five, 3, 2), _PyramidPooling(five), _CrossStage(five, five)
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fine = self.dark3(self.dark2(self.stem(x)))
-        middle = self.dark4(fine)
-        return fine, middle, self.dark5(middle)
-
-
-class _Pyramid(nn.Module):
-    """Passes coarse features down to the fine ones, and fine ones up again."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        _, _, three, four, five = _WIDTHS
-        self.backbone = _Darknet()
-        self.lateral_conv0 = _Conv(five, four, 1)
-        self.C3_p4 = _CrossStage(2 * four, four)
-        self.reduce_conv1 = _Conv(four, three, 1)
-        self.C3_p3 = _CrossStage(2 * three, three)
-        self.bu_conv2 = _Conv(three, three, 3, 2)
-        self.C3_n3 = _CrossStage(2 * three, four)
-        self.bu_conv1 = _Conv(four, four, 3, 2)
-        self.C3_n4 = _CrossStage(2 * four, five)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fine, middle, coarse = self.backbone(x)
-        coarse = self.lateral_conv0(coarse)
-        middle = self.reduce_conv1(self.C3_p4(_join(_doubled(coarse), middle)))
-        fine = self.C3_p3(_join(_doubled(middle), fine))
-        middle = self.C3_n3(_join(self.bu_conv2(fine), middle))
-        coarse = self.C3_n4(_join(self.bu_conv1(middle), coarse))
-        return fine, middle, coarse
-
-
-class _DecoupledHead(nn.Module):
-    """Says of each cell: box (raw), objectness, probability of each class."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        width = _HEAD_WIDTH
-        self.stems = nn.ModuleList(_Conv(inputs, width, 1) for inputs in _WIDTHS[2:])
-        self.cls_convs = nn.ModuleList(_two_convs(width) for _ in STRIDES)
-        self.reg_convs = nn.ModuleList(_two_convs(width) for _ in STRIDES)
-        self.cls_preds = nn.ModuleList(nn.Conv2d(width, classes, 1) for _ in STRIDES)
-        self.reg_preds = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in STRIDES)
-        self.obj_preds = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in STRIDES)
-
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        levels = [self._level(at, x).flatten(2) for at, x in enumerate(features)]
-        return torch.cat(levels, dim=2).transpose(1, 2)
-
-    def _level(self, at: int, x: Tensor) -> Tensor:
-        x = self.stems[at](x)
-        box_features = self.reg_convs[at](x)
-        return torch.cat(
-            (
-                self.reg_preds[at](box_features),
-                self.obj_preds[at](box_features).sigmoid(),
-                self.cls_preds[at](self.cls_convs[at](x)).sigmoid(),
-            ),
-            dim=1,
-        )
-
-
-def _two_convs(width: int) -> nn.Sequential:
-    return nn.Sequential(_Conv(width, width, 3), _Conv(width, width, 3))
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-def _join(one: Tensor, other: Tensor) -> Tensor:
-    return torch.cat((one, other), dim=1)
-
-
-class YoloxTiny(nn.Module):
-    """YOLOX-tiny.
-
-    Input: RGB pixels from 0 to 255, float32 [N, 3, height, width], sides multiples of
-    32. Output: ``heads.Head.YOLOX_RAW``, float32 [N, cells, 5 + classes].
-    """
-
-    def __init__(self, classes: int = 1) -> None:
-        """Builds the network with random weights."""
-        super().__init__()
-        self.backbone = _Pyramid()
-        self.head = _DecoupledHead(classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the raw output of every cell, fine cells first, row by row."""
-        out: Tensor = self.head(self.backbone(x))
-        return out
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     """Reads the state dict of a YOLOX training checkpoint; unpickles nothing else.
 
+    Returns:
+        Tensor by key; counters that inference has no use for are left out.
+
     Raises:
-        ModelError: it is damaged, holds more than tensors, or no YOLOX weights.
+        ModelError: it is damaged, holds more than tensors, or no weights.
     """
+    import torch  # noqa: PLC0415 - heavy, and only needed to read the file
+
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ModelError(
-            f"{path}: not a checkpoint of plain tensors ({_first_line(error)})"
-        ) from error
+        raise ModelError(f"{path}: not a checkpoint of plain tensors") from error
     weights = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict):
         raise ModelError(f"{path}: a YOLOX checkpoint holds its weights under 'model'")
-    return weights
-
-
-def build(weights: Mapping[str, Tensor], *, classes: int) -> YoloxTiny:
-    """Returns the network with ``weights``, ready for inference.
-
-    Raises:
-        ModelError: they do not belong to this architecture.
-    """
-    network = YoloxTiny(classes)
-    try:
-        network.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise ModelError(
-            f"the weights do not fit YOLOX-tiny with {classes} classes ({_first_line(error)})"
-        ) from error
-    return network.eval()
-
-
-def export(network: nn.Module, target: Path, manifest: Manifest) -> None:
-    """Writes the network as ONNX; the file appears whole or not at all.
-
-    Args:
-        network: takes float32 [N, 3, height, width].
-        target: the file to write.
-        manifest: what the file says of itself.
-    """
-    # Sides may be any multiple of the coarsest stride, each image its own.
-    example = torch.zeros(2, 3, 4 * STRIDES[-1], 6 * STRIDES[-1])
-    height, width = torch.export.Dim("height"), torch.export.Dim("width")
-    sizes = {
-        0: torch.export.Dim("batch"),
-        2: STRIDES[-1] * height,
-        3: STRIDES[-1] * width,
+    return {
+        str(key): np.asarray(tensor.numpy(), dtype=np.float32)
+        for key, tensor in weights.items()
+        if isinstance(tensor, torch.Tensor) and not key.endswith("num_batches_tracked")
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            opset_version=_OPSET,
-            input_names=["images"],
-            output_names=["output"],
-            dynamic_shapes=(sizes,),
-            verbose=False,
-        )
-    if program is None:
-        raise ModelError("the network cannot be exported to ONNX")
-    model = program.model_proto
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, manifest.to_properties())
-    buffer = io.BytesIO()
-    onnx.save_model(model, buffer)
-    with replacing(target) as file:
-        file.write(buffer.getvalue())
 
 
 def convert(
     path: Path, target: Path, *, categories: Mapping[str, str], image_size_px: int
 ) -> None:
-    """Turns a YOLOX-tiny checkpoint into an ONNX file.
+    """Turns a YOLOX-tiny checkpoint into an ONNX file, whole or not at all.
+
+    Args:
+        path: the checkpoint.
+        target: the file to write.
+        categories: name by category id, in the order of the network's classes.
+        image_size_px: longer side of the input it was trained at.
 
     Raises:
         ModelError: the checkpoint is not what it should be.
     """
-    network = build(read_weights(path), classes=len(categories))
-    export(
-        network,
-        target,
-        Manifest(
-            head=Head.YOLOX_RAW,
-            categories=categories,
-            image_size_px=image_size_px,
-            stride_px=STRIDES[-1],
-            channels="RGB",
-            fill=0,
+    try:
+        model = build(read_weights(path), classes=len(categories))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    says = Manifest(
+        head=Head.YOLOX_RAW,
+        categories=categories,
+        image_size_px=image_size_px,
+        stride_px=COARSEST_STRIDE_PX,
+        channels="RGB",
+        fill=0,
+    )
+    helper.set_model_props(model, says.to_properties())
+    with replacing(target) as file:
+        file.write(model.SerializeToString(deterministic=True))
+
+
+def build(
+    weights: Mapping[str, NDArray[np.float32]], *, classes: int
+) -> onnx.ModelProto:
+    """Returns the network as an ONNX model.
+
+    Its input ``images`` is RGB, float32 [batch, 3, height, width] from 0 to 255, sides
+    multiples of 32; its output is ``heads.Head.YOLOX_RAW``.
+
+    Args:
+        weights: tensor by key, as ``read_weights`` gives them.
+        classes: number of classes that the output holds.
+
+    Raises:
+        ModelError: the weights do not belong to this architecture.
+    """
+    graph = _Graph(weights)
+    _head(graph, _pyramid(graph, *_darknet(graph, "images")))
+    graph.finish("output")
+    if left := graph.unused():
+        raise ModelError(f"the weights are not YOLOX-tiny's: {left[0]} has no place")
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "yolox_tiny",
+            [_value("images", ["batch", 3, "height", "width"])],
+            [_value("output", ["batch", "cells", 5 + classes])],
+            graph.tensors,
         ),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=8,  # that of this opset
+        producer_name="cameratraps-classifier",
+    )
+    _check(model)
+    return model
+
+
+def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _check(model: onnx.ModelProto) -> None:
+    try:
+        onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        raise ModelError(
+            "the weights are not YOLOX-tiny's: their shapes do not fit together"
+        ) from error
+
+
+class _Graph:
+    """A graph that grows; a tensor is known by its name."""
+
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+        self._weights = weights
+        self._used: set[str] = set()
+
+    def weight(self, key: str) -> NDArray[np.float32]:
+        """Returns a weight, and remembers that it has found its place."""
+        if key not in self._weights:
+            raise ModelError(f"the weights are not YOLOX-tiny's: there is no {key}")
+        self._used.add(key)
+        return self._weights[key]
+
+    def unused(self) -> list[str]:
+        """Returns the keys of weights that have no place in the graph."""
+        return sorted(self._weights.keys() - self._used)
+
+    def constant(self, value: NDArray[np.generic]) -> str:
+        """Adds a fixed tensor."""
+        name = f"c{len(self.tensors)}"
+        self.tensors.append(numpy_helper.from_array(value, name))
+        return name
+
+    def node(
+        self, operator: str, inputs: Sequence[str], **attributes: int | str | list[int]
+    ) -> str:
+        """Adds an operation; returns the name of its output."""
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+    def finish(self, name: str) -> None:
+        """Names the output of the last operation, which is that of the graph."""
+        self.nodes[-1].output[0] = name
+
+    def conv(
+        self,
+        x: str,
+        kernel: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        *,
+        stride: int = 1,
+    ) -> str:
+        """Convolves, keeping the size where stride is 1."""
+        side = kernel.shape[-1]
+        return self.node(
+            "Conv",
+            [x, self.constant(kernel), self.constant(bias)],
+            kernel_shape=[side, side],
+            strides=[stride, stride],
+            pads=[(side - 1) // 2] * 4,
+        )
+
+    def silu(self, x: str) -> str:
+        """Applies x times sigmoid(x)."""
+        return self.node("Mul", [x, self.node("Sigmoid", [x])])
+
+    def concat(self, *parts: str) -> str:
+        """Joins tensors by their channels."""
+        return self.node("Concat", parts, axis=1)
+
+
+def _folded(graph: _Graph, key: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns kernel and bias of a convolution with its batch normalisation.
+
+    y = (conv(x) - mean) / sqrt(variance + epsilon) * scale + shift, written as one
+    convolution.
+    """
+    kernel = graph.weight(f"{key}.conv.weight").astype(np.float64)
+    scale = graph.weight(f"{key}.bn.weight") / np.sqrt(
+        graph.weight(f"{key}.bn.running_var").astype(np.float64) + _EPSILON
+    )
+    bias = (
+        graph.weight(f"{key}.bn.bias") - graph.weight(f"{key}.bn.running_mean") * scale
+    )
+    folded = kernel * scale[:, None, None, None]
+    return folded.astype(np.float32), bias.astype(np.float32)
+
+
+def _block(graph: _Graph, x: str, key: str, *, stride: int = 1) -> str:
+    """Convolution, batch normalisation, SiLU."""
+    kernel, bias = _folded(graph, key)
+    return graph.silu(graph.conv(x, kernel, bias, stride=stride))
+
+
+def _focus(graph: _Graph, x: str, key: str) -> str:
+    """The stem: 2 x 2 pixels to channels, then a 3 x 3 block; here 6 x 6, stride 2.
+
+    Channels hold the four pixels in the order left above, left below, right above,
+    right below.
+    """
+    kernel, bias = _folded(graph, key)
+    outputs, inputs, side, _ = kernel.shape
+    channels = inputs // 4
+    # [out, column, row, channel, y, x] to [out, channel, y, row, x, column]
+    pixels = kernel.reshape(outputs, 2, 2, channels, side, side)
+    wide = pixels.transpose(0, 3, 4, 2, 5, 1).reshape(
+        outputs, channels, 2 * side, 2 * side
+    )
+    return graph.silu(graph.conv(x, np.ascontiguousarray(wide), bias, stride=2))
+
+
+def _cross_stage(
+    graph: _Graph, x: str, key: str, *, depth: int = 1, shortcut: bool = False
+) -> str:
+    """Sends half of the channels through bottlenecks and joins both halves."""
+    half = _block(graph, x, f"{key}.conv1")
+    for at in range(depth):
+        inner = _block(graph, half, f"{key}.m.{at}.conv1")
+        inner = _block(graph, inner, f"{key}.m.{at}.conv2")
+        half = graph.node("Add", [half, inner]) if shortcut else inner
+    other = _block(graph, x, f"{key}.conv2")
+    return _block(graph, graph.concat(half, other), f"{key}.conv3")
+
+
+def _pooled(graph: _Graph, x: str, key: str) -> str:
+    """Spatial pyramid pooling: joins the maximum over windows of several sizes."""
+    x = _block(graph, x, f"{key}.conv1")
+    pools = [
+        graph.node("MaxPool", [x], kernel_shape=[side, side], pads=[side // 2] * 4)
+        for side in _POOLING_WINDOWS
+    ]
+    return _block(graph, graph.concat(x, *pools), f"{key}.conv2")
+
+
+def _darknet(graph: _Graph, x: str) -> tuple[str, str, str]:
+    """The backbone: features at strides 8, 16 and 32."""
+    root = "backbone.backbone"
+
+    def stage(x: str, name: str, depth: int) -> str:
+        x = _block(graph, x, f"{root}.{name}.0", stride=2)
+        return _cross_stage(graph, x, f"{root}.{name}.1", depth=depth, shortcut=True)
+
+    x = stage(_focus(graph, x, f"{root}.stem.conv"), "dark2", 1)
+    fine = stage(x, "dark3", _DEEP)
+    middle = stage(fine, "dark4", _DEEP)
+    coarse = _block(graph, middle, f"{root}.dark5.0", stride=2)
+    coarse = _pooled(graph, coarse, f"{root}.dark5.1")
+    return fine, middle, _cross_stage(graph, coarse, f"{root}.dark5.2")
+
+
+def _pyramid(graph: _Graph, fine: str, middle: str, coarse: str) -> tuple[str, ...]:
+    """Passes coarse features down to the fine ones, and fine ones up again."""
+    root = "backbone"
+
+    def merged(one: str, other: str, name: str) -> str:
+        return _cross_stage(graph, graph.concat(one, other), f"{root}.{name}")
+
+    coarse = _block(graph, coarse, f"{root}.lateral_conv0")
+    middle = merged(_doubled(graph, coarse), middle, "C3_p4")
+    middle = _block(graph, middle, f"{root}.reduce_conv1")
+    fine = merged(_doubled(graph, middle), fine, "C3_p3")
+    halved = _block(graph, fine, f"{root}.bu_conv2", stride=2)
+    middle = merged(halved, middle, "C3_n3")
+    halved = _block(graph, middle, f"{root}.bu_conv1", stride=2)
+    return fine, middle, merged(halved, coarse, "C3_n4")
+
+
+def _doubled(graph: _Graph, x: str) -> str:
+    """Repeats every pixel twice in both directions."""
+    scales = graph.constant(np.array([1, 1, 2, 2], dtype=np.float32))
+    return graph.node(
+        "Resize",
+        [x, "", scales],
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
     )
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
+def _head(graph: _Graph, features: Sequence[str]) -> str:
+    """Box (raw), objectness and class probabilities of every cell, [N, cells, …]."""
+    shape = graph.constant(np.array([0, 0, -1], dtype=np.int64))
+    levels = []
+    for at in range(_LEVELS):
+        x = _block(graph, features[at], f"head.stems.{at}")
+        box_features = _two_blocks(graph, x, f"head.reg_convs.{at}")
+        class_features = _two_blocks(graph, x, f"head.cls_convs.{at}")
+        level = graph.concat(
+            _predicted(graph, box_features, f"head.reg_preds.{at}"),
+            graph.node(
+                "Sigmoid", [_predicted(graph, box_features, f"head.obj_preds.{at}")]
+            ),
+            graph.node(
+                "Sigmoid", [_predicted(graph, class_features, f"head.cls_preds.{at}")]
+            ),
+        )
+        levels.append(graph.node("Reshape", [level, shape]))
+    cells = graph.node("Concat", levels, axis=2)
+    return graph.node("Transpose", [cells], perm=[0, 2, 1])
+
+
+def _two_blocks(graph: _Graph, x: str, key: str) -> str:
+    return _block(graph, _block(graph, x, f"{key}.0"), f"{key}.1")
+
+
+def _predicted(graph: _Graph, x: str, key: str) -> str:
+    return graph.conv(x, graph.weight(f"{key}.weight"), graph.weight(f"{key}.bias"))
