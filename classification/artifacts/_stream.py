@@ -47,9 +47,16 @@ class Block:
     first: int
 
     def read(self, file: BinaryIO) -> bytes:
-        """Returns the text as a JSON list."""
+        """Returns the text as a JSON list.
+
+        Raises:
+            ArtifactError: the file has become shorter since it was cut into blocks.
+        """
         file.seek(self.offset)
-        return b"[" + file.read(self.size) + b"]"
+        text = file.read(self.size)
+        if len(text) != self.size:
+            raise ArtifactError("it was changed while it was read")
+        return b"[" + text + b"]"
 
 
 class _Window:
@@ -157,7 +164,7 @@ def _read_key(window: _Window) -> str:
         window.refuse("a key")
     while not (match := _STRING.match(window.data, window.at)):
         if not window.grow():
-            window.refuse("the key's end")
+            raise ArtifactError("not JSON: the file ends inside a key")
     key: str = _json.parse(match[0])
     window.at = match.end()
     window.expect(b":", "a colon")

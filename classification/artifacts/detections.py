@@ -34,6 +34,7 @@ import msgspec
 from classification.artifacts import _names, _stream, layout
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, in_file
+from detection.boxes import Box
 from detection.records import ImageDetections
 
 if TYPE_CHECKING:
@@ -55,9 +56,11 @@ _RULE_BY_KEY = {
     "conf": "a number in [0, 1] expected",
     "classifications": "a list of [category id, probability] expected",
 }
-_FAULT = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<where>.*)`)?", re.DOTALL)
+_FAULT = re.compile(
+    r"(?P<message>.*) - at `\$\[(?P<index>\d+)\](?P<rest>.*)`", re.DOTALL
+)
 _MISSING_KEY = re.compile(r"Object missing required field `(?P<key>\w+)`")
-_INDEX = re.compile(r"\[(?P<index>\d+)\](?P<rest>.*)", re.DOTALL)
+_ONE_BOX = re.compile(r"\.detections\[\d+\]$")
 
 _TYPED = msgspec.json.Decoder(list[ImageDetections])
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
@@ -199,7 +202,7 @@ class _Survey:
         try:
             images = _TYPED.decode(text)
         except msgspec.ValidationError as error:
-            raise _explain(str(error), first) from error
+            raise _explain(_located(text, error), first) from error
         names = [image.file for image in images]
         if (unsafe := _names.find_unsafe(names)) is not None:
             where = f"{_IMAGES}[{first + unsafe}].file"
@@ -215,24 +218,34 @@ class _Survey:
         return len(images)
 
 
+def _located(text: bytes, error: msgspec.ValidationError) -> str:
+    """Returns what msgspec found wrong, with the address that it knows or we find.
+
+    It leaves the address out where a box has more than 4 numbers.
+    """
+    if " - at `$" in str(error):
+        return str(error)
+    for index, image in enumerate(msgspec.json.decode(text)):
+        for number, box in enumerate(image.get("detections") or ()):
+            if len(box["bbox"]) > len(Box.__struct_fields__):
+                return f"{error} - at `$[{index}].detections[{number}].bbox`"
+    return str(error)
+
+
 def _explain(fault: str, first: int) -> ArtifactError:
     """Says in words what msgspec found wrong with a block of images."""
     match = _FAULT.fullmatch(fault)
-    message, where = (match["message"], match["where"]) if match else (fault, None)
-    index = _INDEX.fullmatch(where or "")
-    if not index:
-        return ArtifactError(message, where=_IMAGES)
-    address = f"{_IMAGES}[{first + int(index['index'])}]{index['rest']}"
-    if missing := _MISSING_KEY.fullmatch(message):
-        address += f".{missing['key']}"
-    # Of [3].detections[0].bbox[1], the rule of bbox is what helps.
-    keys = re.findall(r"\.(\w+)", address)
-    if not keys:
-        return ArtifactError("an object expected", where=address)
-    if keys[-1] == "detections" and address.endswith("]"):
-        return ArtifactError("an object expected", where=address)
-    address = address[: address.rindex(keys[-1]) + len(keys[-1])]
-    return ArtifactError(_RULE_BY_KEY.get(keys[-1], message), where=address)
+    if not match:
+        return ArtifactError(fault, where=_IMAGES)
+    where = f"{_IMAGES}[{first + int(match['index'])}]{match['rest']}"
+    if missing := _MISSING_KEY.fullmatch(match["message"]):
+        where += f".{missing['key']}"
+    keys = re.findall(r"\.(\w+)", where)
+    if not keys or _ONE_BOX.search(where):
+        return ArtifactError("an object expected", where=where)
+    # Of images[3].detections[0].bbox[1], it is the rule of bbox that helps.
+    where = where[: where.rindex(keys[-1]) + len(keys[-1])]
+    return ArtifactError(_RULE_BY_KEY.get(keys[-1], match["message"]), where=where)
 
 
 def _to_header(document: dict[str, Any]) -> Header:

@@ -200,6 +200,8 @@ def _write(
     """Writes rows given as the text of their first columns and their numbers."""
     with in_file(path):
         _check_header(columns)
+        if set(columns) <= set(RESERVED):
+            raise ArtifactError("no categories to write")
     rows = 0
     with replacing(path) as file, _compressing(file, path) as out:
         out.write((",".join(_quoted(columns)) + "\n").encode())
