@@ -62,10 +62,10 @@ def _environment() -> jinja2.Environment:
 def percent(fraction: float) -> str:
     """Writes a fraction as whole percents; what is not all or nothing stays so."""
     if 0 < fraction < 0.01:  # noqa: PLR2004 - one percent
-        return "<1 %"
+        return "<1%"
     if 0.99 < fraction < 1:  # noqa: PLR2004 - 99 percent
-        return ">99 %"
-    return f"{round(100 * fraction)} %"
+        return ">99%"
+    return f"{round(100 * fraction)}%"
 
 
 def link(path: str) -> str:
