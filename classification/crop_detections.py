@@ -104,7 +104,7 @@ class _Job:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser(__name__, __doc__)
+    parser = cli.Parser("crop_detections", __doc__)
     parser.add_argument(
         "detections_json", type=Path, help="boxes, as run_detector_batch writes them"
     )
