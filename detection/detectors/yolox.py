@@ -13,7 +13,7 @@ moves 2 x 2 pixels into channels, into a convolution of twice the size and strid
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -170,7 +170,10 @@ class _Graph:
         return name
 
     def node(
-        self, operator: str, inputs: Sequence[str], **attributes: int | str | list[int]
+        self,
+        operator: str,
+        inputs: Sequence[str],
+        **attributes: Any,  # noqa: ANN401 - whatever the operator takes
     ) -> str:
         """Adds an operation; returns the name of its output."""
         name = f"t{len(self.nodes)}"
