@@ -113,6 +113,8 @@ def detect(
         PipelineError: the detector as a whole cannot go on. An image that cannot be
             read, or that the network fails on, is a result with its reason.
     """
+    if done >= len(files):
+        return
     first = done - done % work.batch_size
     # While one batch is in the network, the next is decoded.
     ahead = 1 + -(-work.batch_size // work.threads)

@@ -78,11 +78,10 @@ def _named(path: str) -> ImageFile:
 
 
 def _in_folder(folder: Path, *, recursive: bool, relative: bool) -> Iterator[ImageFile]:
-    base = "" if relative else f"{_shown(folder.as_posix()).rstrip('/')}/"
-    if base == "./":
-        base = ""
+    given = "" if relative or folder == Path() else f"{folder.as_posix().rstrip('/')}/"
+    base, fault = _shown(given), _fault(given)
     for file in _walk(folder, recursive=recursive):
-        yield ImageFile(base + file.name, file.path, file.problem)
+        yield ImageFile(base + file.name, file.path, file.problem or fault)
 
 
 def _walk(folder: Path, *, recursive: bool) -> Iterator[ImageFile]:
@@ -146,7 +145,7 @@ def _is_raw(character: str) -> bool:
 
 
 def _fault(name: str) -> str:
-    return "" if _shown(name) == name else "the file's name is not UTF-8; rename it"
+    return "" if _shown(name) == name else "its name is not UTF-8; rename it"
 
 
 def _inside(name: str) -> tuple[str, str]:

@@ -358,6 +358,7 @@ def run(paths: Paths, *, options: Options) -> None:
     with image_files.ImageList.of(found) as images:
         _check_not_empty(paths.images, images, recursive=options.recursive)
         model = models.resolve(options.model)
+        _logger.info("%d images; detector %s", len(images), model.name)
         names = label_index.read(paths.class_mapping) if paths.class_mapping else None
         key = _key(model, images, options, names)
         with journal.Journal.open(
@@ -398,17 +399,26 @@ def _key(
     names: Sequence[str] | None,
 ) -> str:
     """Returns the digest of all that shapes the result."""
-    with model.path.open("rb") as file:
-        model_digest = hashlib.file_digest(file, "sha256").hexdigest()
     work, engine = options.work, options.engine
     return journal.digest(
         [
-            [STEP, model.name, model_digest, images.digest],
+            [STEP, *_identify(model, options), images.digest],
             [work.threshold, work.batch_size, work.max_pixels],
             [*asdict(replace(work.include, tags=None)).values(), _tags(work.include)],
             [engine.image_size_px, engine.head, engine.device, list(names or [])],
         ]
     )
+
+
+def _identify(model: models.ModelFile, options: Options) -> tuple[str, str]:
+    """Tells a model from every other: a named one is what its publisher says it is.
+
+    Its file in the cache is another one once it has been converted.
+    """
+    if model.known and not Path(options.model).is_file():
+        return model.name, model.known.checksum
+    with model.path.open("rb") as file:
+        return model.name, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tags(include: batches.Include) -> list[str] | str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from classification.runtime.errors import ItemError
 
@@ -82,6 +82,9 @@ def open_image(
         ItemError: not an image, truncated, damaged, or too large; says which.
     """
     try:
+        # Some packages of models switch this on for the whole process: half an image
+        # would come out grey below instead of being refused.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
         header = read_header(data, max_pixels=max_pixels)
         note = _note(header)
         turned = _turned(header, apply_exif=apply_exif)

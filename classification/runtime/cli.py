@@ -164,7 +164,7 @@ def parse(
         force=True,
     )
     if not verbose:
-        for chatty in ("PIL", "torch", "onnxscript", "timm"):
+        for chatty in ("PIL", "torch", "onnxscript", "onnx_ir", "timm"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
     return arguments
 

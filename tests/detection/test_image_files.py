@@ -151,8 +151,21 @@ def test_a_name_that_is_not_utf8_is_shown_and_has_a_problem(tmp_path: Path) -> N
     (tmp_path / os.fsdecode(b"caf\xe9.jpg")).touch()
     (found,) = image_files.find(tmp_path, recursive=False, relative=True)
     assert found.name == "caf%E9.jpg"
-    assert found.problem == "the file's name is not UTF-8; rename it"
+    assert found.problem == "its name is not UTF-8; rename it"
     assert Path(found.path).is_file()
+
+
+def test_a_folder_whose_name_is_not_utf8_matters_where_it_is_named(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    folder.mkdir()
+    (folder / "a.jpg").touch()
+    (found,) = image_files.find(folder, recursive=False, relative=True)
+    assert (found.name, found.problem) == ("a.jpg", "")
+    (found,) = image_files.find(folder, recursive=False, relative=False)
+    assert found.name == f"{tmp_path}/%E9t%E9/a.jpg"
+    assert found.problem == "its name is not UTF-8; rename it"
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_bad_images_are_listed_and_the_run_goes_on(
     assert truncated.startswith("cannot decode: image file is truncated")
     assert reasons == {
         "bomb.png": "9000 x 9000 pixels are more than 50000000 (--max-pixels)",
-        "caf%E9.jpg": "the file's name is not UTF-8; rename it",
+        "caf%E9.jpg": "its name is not UTF-8; rename it",
         "dangling.jpg": "no such file",
         "folder.jpg": "a folder, not a file",
         "letter.jpg": "not an image file",

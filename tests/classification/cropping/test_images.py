@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from classification.cropping import images
 from classification.runtime.errors import ItemError
@@ -178,6 +178,14 @@ def test_a_truncated_jpeg_says_so() -> None:
     assert reason(data[: len(data) // 2]).startswith(
         "cannot decode: image file is truncated"
     )
+
+
+def test_another_package_cannot_let_truncated_images_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = world.jpeg_bytes(SCENE)
+    assert reason(data[: len(data) // 2]).startswith("cannot decode: ")
 
 
 def test_d47_a_bomb_is_refused_by_its_header() -> None:
