@@ -1,0 +1,33 @@
+"""Keeps large freed blocks of memory in the process, where that is much faster.
+
+The C library of Linux gives a large block back to the system as soon as it is freed, and
+gets fresh, zeroed pages for the next: for a network on the processor, whose layers free
+and ask for megabytes thousands of times a second, that is a quarter of all its time.
+ONNX Runtime has an arena of its own; torch has none on the processor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# Numbers of mallopt's parameters, from the C library's <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEEP_BYTES = 1 << 30
+
+
+def keep_freed_memory() -> bool:
+    """Tells the C library to keep blocks of up to a gigabyte; for the whole process.
+
+    Returns:
+        Whether it could be told: only the GNU C library listens.
+    """
+    if sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return all(
+        mallopt(parameter, _KEEP_BYTES) == 1
+        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)
+    )

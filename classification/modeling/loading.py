@@ -1,0 +1,114 @@
+"""Opens whatever model a person names: an exported one, a TorchScript file, a name.
+
+torch is imported only where a model needs it; an ONNX model does not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classification.modeling import embedded, manifest
+from classification.modeling.preprocessing import Preprocessing
+from classification.runtime.errors import ConfigurationError, ModelError
+
+if TYPE_CHECKING:
+    from classification.modeling.inference import Classifier, Resources
+    from classification.modeling.manifest import Manifest
+
+TORCHSCRIPT_IMAGE_SIZE = 224  # what the original's --image-size is by default
+
+
+def resolve(model: str) -> Path:
+    """Returns the file behind what the user named, fetching an embedded model once.
+
+    Raises:
+        ModelError: there is no such file and no such name.
+        StorageError: an embedded model cannot be fetched.
+    """
+    if model in embedded.MODELS:
+        return embedded.path(model)
+    path = Path(model)
+    if not path.is_file():
+        raise ModelError(
+            f"no such model: {model}; a file, or one of: {', '.join(embedded.MODELS)}"
+        )
+    return path
+
+
+def open_classifier(
+    path: Path,
+    resources: Resources,
+    *,
+    image_size: int | None = None,
+    trust_model: bool = False,
+) -> Classifier:
+    """Opens a model file.
+
+    Args:
+        path: an ONNX file or a state dict with a manifest beside it, or TorchScript.
+        resources: device and threads.
+        image_size: side of the input in pixels, which a TorchScript file does not
+            tell (224 by default); a manifest does.
+        trust_model: load TorchScript without looking through its code.
+
+    Raises:
+        ModelError: the file is refused, damaged, or not what it should be; with its
+            name.
+        ConfigurationError: ``image_size`` contradicts the manifest, or the device is
+            not there.
+    """
+    beside = manifest.path_beside(path)
+    try:
+        if beside.is_file():
+            described = manifest.read(beside)
+            if described.weights.file == path.name:
+                return _open_exported(path, described, resources, image_size)
+        return _open_torchscript(path, resources, image_size, trust=trust_model)
+    except ModelError as error:
+        name = str(path)
+        text = str(error)
+        raise ModelError(
+            text if text.startswith(name) else f"{name}: {text}"
+        ) from error
+
+
+def _open_exported(
+    path: Path, described: Manifest, resources: Resources, image_size: int | None
+) -> Classifier:
+    if image_size not in {None, described.image_size}:
+        raise ConfigurationError(
+            f"--image-size {image_size}: {path.name} takes {described.image_size}, as "
+            "its manifest says; leave the option out"
+        )
+    data = manifest.read_weights(described, path)
+    if path.suffix == ".onnx":
+        from classification.modeling import onnx  # noqa: PLC0415 - imports no torch
+
+        return onnx.OnnxClassifier(
+            data, described.labels, described.preprocessing, resources
+        )
+    from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
+
+    return torch_inference.from_state_dict(data, described, resources)
+
+
+def _open_torchscript(
+    path: Path, resources: Resources, image_size: int | None, *, trust: bool
+) -> Classifier:
+    if path.suffix == ".onnx":
+        raise ModelError(
+            f"its manifest {manifest.path_beside(path).name} is not beside it, and "
+            "an ONNX file alone does not tell its labels and normalisation"
+        )
+    from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
+    from classification.modeling.torchscript import is_torchscript  # noqa: PLC0415 - only for such files
+
+    data = path.read_bytes()
+    if not is_torchscript(data):
+        raise ModelError(
+            "not TorchScript, and no manifest beside it; a training checkpoint holds "
+            "weights without their network: export the model first"
+        )
+    preprocessing = Preprocessing(image_size=image_size or TORCHSCRIPT_IMAGE_SIZE)
+    return torch_inference.from_torchscript(data, preprocessing, resources, trust=trust)

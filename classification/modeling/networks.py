@@ -1,0 +1,182 @@
+"""Builds a network by name, and fills it with weights that are data, not code."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import torch
+from torch import nn
+
+from classification.modeling import catalog
+from classification.runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from classification.modeling.catalog import Architecture, Padding
+
+StateDict = dict[str, torch.Tensor]
+
+# Where checkpoints keep their weights: ours and the original's, then others'.
+_STATE_KEYS = ("model", "state_dict", "model_state_dict")
+_COUNTER = "num_batches_tracked"
+
+
+def build(
+    name: str,
+    categories: int,
+    *,
+    image_size: int | None = None,
+    padding: Padding = "tf",
+) -> nn.Module:
+    """Builds a network with random weights, in evaluation mode.
+
+    Args:
+        name: of an architecture of the catalog.
+        categories: number of outputs (logits).
+        image_size: side of the input in pixels; the architecture's own by default.
+            An EfficientNet fixes its padding for this size.
+        padding: of an EfficientNet (see ``catalog.Padding``); others have their own.
+
+    Returns:
+        A module that takes [N, 3, S, S] float32, normalised, and gives [N, categories].
+
+    Raises:
+        ModelError: the catalog has no such architecture.
+    """
+    architecture = catalog.find(name)
+    size = image_size or architecture.image_size
+    if architecture.family == "efficientnet":
+        network = _efficientnet(architecture, categories, size, padding)
+    elif architecture.family == "efficientnet-lite":
+        network = _efficientnet_lite(architecture, categories)
+    else:
+        network = _resnet(architecture, categories)
+    return network.eval()
+
+
+def _efficientnet(
+    architecture: Architecture, categories: int, size: int, padding: Padding
+) -> nn.Module:
+    from efficientnet_pytorch import EfficientNet  # noqa: PLC0415 - only this family
+
+    network = EfficientNet.from_name(
+        architecture.name, num_classes=categories, image_size=size
+    )
+    # The memory-saving activation is a Python function, which no exporter can follow.
+    network.set_swish(memory_efficient=False)
+    if padding == "symmetric":
+        _pad_symmetrically(network)
+    return cast("nn.Module", network)
+
+
+def _pad_symmetrically(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and hasattr(module, "static_padding"):
+            module.static_padding = nn.ZeroPad2d((module.kernel_size[0] - 1) // 2)
+
+
+def _efficientnet_lite(architecture: Architecture, categories: int) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of timm's own use of torch, at import
+        import timm  # noqa: PLC0415 - only this family; its import takes a second
+
+    name = "tf_" + architecture.name.replace("-", "_")
+    network: nn.Module = timm.create_model(name, num_classes=categories)
+    return network
+
+
+def _resnet(architecture: Architecture, categories: int) -> nn.Module:
+    from torchvision import models  # noqa: PLC0415 - only this family
+
+    return cast(
+        "nn.Module",
+        models.get_model(architecture.name, weights=None, num_classes=categories),
+    )
+
+
+def read_state_dict(source: Path | BinaryIO) -> StateDict:
+    """Reads the weights of a checkpoint, refusing anything that is not plain data.
+
+    A checkpoint may be the state dict itself or hold it as ``model``, ``state_dict``
+    or ``model_state_dict``; the prefix of torch's DataParallel is taken off.
+
+    Raises:
+        ModelError: the file is missing, damaged, holds Python objects, or no weights.
+    """
+    path = source if isinstance(source, Path) else "weights"
+    try:
+        document: object = torch.load(source, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: not a file of weights alone; what else it holds is not loaded"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: damaged, or no file of weights") from error
+    return _state_dict(path, document)
+
+
+def _state_dict(path: Path | str, document: object) -> StateDict:
+    if isinstance(document, dict):
+        for key in _STATE_KEYS:
+            if isinstance(document.get(key), dict):
+                document = document[key]
+                break
+    if not isinstance(document, dict) or not document:
+        raise ModelError(f"{path}: holds no weights")
+    if not all(isinstance(value, torch.Tensor) for value in document.values()):
+        raise ModelError(f"{path}: holds more than named tensors, so no state dict")
+    return {str(key).removeprefix("module."): v for key, v in document.items()}
+
+
+def load_weights(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Fills the network; every tensor must have its place, and every place its tensor.
+
+    Raises:
+        ModelError: names or shapes differ; says how many, and the first.
+    """
+    places = network.state_dict()
+    faults = [f"{name} is missing" for name in places if not _optional(name, state)]
+    faults += [f"{name} has no place" for name in state if name not in places]
+    faults += [
+        f"{name} has the shape {_shape(tensor)}, {_shape(places[name])} is needed"
+        for name, tensor in state.items()
+        if name in places and tensor.shape != places[name].shape
+    ]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise ModelError(f"weights of another network: {faults[0]}{more}")
+    network.load_state_dict(state, strict=False)
+
+
+def _optional(name: str, state: Mapping[str, torch.Tensor]) -> bool:
+    return name in state or name.endswith(_COUNTER)
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return str(list(tensor.shape))
+
+
+def rename_in_order(network: nn.Module, state: Mapping[str, torch.Tensor]) -> StateDict:
+    """Gives foreign weights the names of ``network``, one after the other.
+
+    For weights of the same architecture whose tensors come in the same order under
+    other names, such as TensorFlow conversions; shapes are compared one by one.
+
+    Raises:
+        ModelError: the numbers of tensors or a shape differ.
+    """
+    names = [name for name in network.state_dict() if not name.endswith(_COUNTER)]
+    given = {k: v for k, v in state.items() if not k.endswith(_COUNTER)}
+    if len(names) != len(given):
+        raise ModelError(
+            f"weights of another network: {len(given)} tensors, {len(names)} are needed"
+        )
+    renamed = dict(zip(names, given.values(), strict=True))
+    load_weights(network, renamed)
+    return renamed

@@ -1,0 +1,102 @@
+"""Runs an exported classifier through ONNX Runtime; torch is never imported."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from classification.modeling.inference import cuda_index, softmax
+from classification.runtime.errors import ConfigurationError, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from classification.modeling.inference import Resources
+    from classification.modeling.preprocessing import Preprocessing
+
+_RANK = 4  # batch, channels, height, width
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+class OnnxClassifier:
+    """A classifier in ONNX form; see ``inference.Classifier``."""
+
+    def __init__(
+        self,
+        data: bytes,
+        categories: tuple[str, ...],
+        preprocessing: Preprocessing,
+        resources: Resources,
+    ) -> None:
+        """Loads the network.
+
+        Args:
+            data: the ONNX file's bytes, of which the caller knows where they are from.
+            categories: names of the outputs, in order.
+            preprocessing: what the input goes through.
+            resources: device and threads.
+
+        Raises:
+            ModelError: not an ONNX network, or of other inputs or outputs.
+            ConfigurationError: the device is not there.
+        """
+        self.categories = categories
+        self.preprocessing = preprocessing
+        self.fingerprint = hashlib.sha256(data).hexdigest()
+        self.device = _choose_device(resources.device)
+        self._session = _open_session(data, self.device, resources.threads)
+        self._input: str = self._session.get_inputs()[0].name
+        self._check()
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns probabilities, shape [N, categories]; see ``Classifier.predict``."""
+        return softmax(self.logits(images))
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns what the network gives before the softmax, shape [N, categories]."""
+        return np.asarray(self._session.run(None, {self._input: images})[0], np.float32)
+
+    def _check(self) -> None:
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != _RANK:
+            raise ModelError(
+                "not a classifier: one input [N, 3, S, S] and one output expected"
+            )
+        side = self.preprocessing.image_size
+        found = self.predict(np.zeros((1, 3, side, side), np.float32)).shape
+        if found != (1, len(self.categories)):
+            raise ModelError(
+                f"the network has {found[-1]} outputs, its manifest "
+                f"{len(self.categories)} labels"
+            )
+
+
+def _choose_device(wanted: str) -> str:
+    import onnxruntime as ort  # noqa: PLC0415 - heavy; only when a model is run
+
+    there = _CUDA in ort.get_available_providers()
+    if wanted == "auto":
+        return "cuda:0" if there else "cpu"
+    if cuda_index(wanted) is not None and not there:
+        raise ConfigurationError(
+            f"--device {wanted}: ONNX Runtime has no CUDA here; install "
+            "onnxruntime-gpu, or use --device cpu"
+        )
+    return wanted
+
+
+def _open_session(data: bytes, device: str, threads: int) -> Any:  # noqa: ANN401 - onnxruntime is untyped
+    import onnxruntime as ort  # noqa: PLC0415 - heavy; only when a model is run
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    index = cuda_index(device)
+    providers = [_CPU] if index is None else [(_CUDA, {"device_id": index}), _CPU]
+    try:
+        return ort.InferenceSession(data, options, providers=providers)
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        first = str(error).partition("\n")[0]
+        raise ModelError(f"not an ONNX network that can be run: {first}") from error

@@ -1,0 +1,173 @@
+"""Runs a classifier through torch: TorchScript files, and weights with a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import torch
+
+from classification.modeling import allocator, networks, torchscript
+from classification.modeling.inference import cuda_index, softmax
+from classification.runtime.errors import ConfigurationError, ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from classification.modeling.inference import Resources
+    from classification.modeling.manifest import Manifest
+    from classification.modeling.preprocessing import Preprocessing
+
+_MATRIX = 2  # dimensions of the logits
+
+
+class TorchClassifier:
+    """A torch module as a classifier; see ``inference.Classifier``."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        resources: Resources,
+        fingerprint: str,
+        categories: tuple[str, ...] | None = None,
+    ) -> None:
+        """Puts the network on its device and runs it once.
+
+        Args:
+            network: takes [N, 3, S, S] float32, gives logits [N, C].
+            preprocessing: what the input goes through.
+            resources: device and threads.
+            fingerprint: SHA-256 of the weights file.
+            categories: names of the outputs; ``0``, ``1``, … by default.
+
+        Raises:
+            ModelError: the network cannot take such input, or gives no logits, or of
+                another number than ``categories``.
+            ConfigurationError: the device is not there.
+        """
+        self.preprocessing = preprocessing
+        self.fingerprint = fingerprint
+        self.device = choose_device(resources.device)
+        if self.device == "cpu":
+            torch.set_num_threads(resources.threads)
+            allocator.keep_freed_memory()
+        self._network = network.eval().to(self.device)
+        outputs = self._probe()
+        self.categories = categories or tuple(str(i) for i in range(outputs))
+        if len(self.categories) != outputs:
+            raise ModelError(
+                f"the network has {outputs} outputs, its manifest "
+                f"{len(self.categories)} labels"
+            )
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns probabilities, shape [N, categories]; see ``Classifier.predict``."""
+        return softmax(self._logits(images).numpy(force=True))
+
+    def _logits(self, images: NDArray[np.float32]) -> torch.Tensor:
+        with torch.inference_mode():
+            logits = self._network(torch.from_numpy(images).to(self.device))
+        if not isinstance(logits, torch.Tensor):
+            raise ModelError(f"not a classifier: it gives a {type(logits).__name__}")
+        return logits
+
+    def _probe(self) -> int:
+        """Returns the number of outputs, found by classifying two black squares."""
+        side = self.preprocessing.image_size
+        try:
+            logits = self._logits(np.zeros((2, 3, side, side), np.float32))
+        except (RuntimeError, ValueError, TypeError) as error:
+            last = str(error).strip().rpartition("\n")[2]
+            raise ModelError(
+                f"the network cannot take images of {side} x {side} pixels "
+                f"(--image-size): {last}"
+            ) from error
+        if logits.ndim != _MATRIX or len(logits) != 2:  # noqa: PLR2004 - the two squares
+            raise ModelError(
+                f"not a classifier: two images give the shape {list(logits.shape)}"
+            )
+        return int(logits.shape[1])
+
+
+def choose_device(wanted: str) -> str:
+    """Returns ``cpu`` or ``cuda:N``.
+
+    Raises:
+        ConfigurationError: torch does not see the device that is wanted.
+    """
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    index = cuda_index(wanted)
+    if index is not None and index >= torch.cuda.device_count():
+        raise ConfigurationError(
+            f"--device {wanted}: torch sees {torch.cuda.device_count()} CUDA devices "
+            "here; check_device tells more"
+        )
+    return wanted
+
+
+def load_torchscript(data: bytes, *, trust: bool) -> nn.Module:
+    """Loads a TorchScript file, after its code was looked through.
+
+    Args:
+        data: the file's bytes.
+        trust: load it as it is, whatever it does.
+
+    Raises:
+        ModelError: something in it is not let in (see ``torchscript``), or torch
+            cannot load it.
+    """
+    checked = data if trust else torchscript.rebuild(data)
+    try:
+        return _jit_load(io.BytesIO(checked))
+    except (RuntimeError, ValueError) as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise ModelError(
+            f"torch cannot load this TorchScript file: {lines[0] if lines else error}"
+        ) from error
+
+
+def _jit_load(file: BinaryIO) -> nn.Module:
+    network: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's own
+    return network
+
+
+def from_torchscript(
+    data: bytes, preprocessing: Preprocessing, resources: Resources, *, trust: bool
+) -> TorchClassifier:
+    """Makes a classifier of the bytes of a TorchScript file.
+
+    Raises:
+        ModelError: see ``load_torchscript`` and ``TorchClassifier``.
+    """
+    network = load_torchscript(data, trust=trust)
+    fingerprint = hashlib.sha256(data).hexdigest()
+    return TorchClassifier(network, preprocessing, resources, fingerprint)
+
+
+def from_state_dict(
+    data: bytes, manifest: Manifest, resources: Resources
+) -> TorchClassifier:
+    """Makes a classifier of weights whose manifest says what network they fill.
+
+    Raises:
+        ModelError: they are damaged, or of another network.
+    """
+    network = networks.build(
+        manifest.architecture,
+        len(manifest.labels),
+        image_size=manifest.image_size,
+        padding=manifest.padding,
+    )
+    networks.load_weights(network, networks.read_state_dict(io.BytesIO(data)))
+    return TorchClassifier(
+        network,
+        manifest.preprocessing,
+        resources,
+        manifest.weights.sha256,
+        manifest.labels,
+    )
