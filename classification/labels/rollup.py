@@ -13,19 +13,18 @@ share is small, and scaling it up would make an animal of a leaf.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from classification.artifacts.target_mapping import OTHER
+from classification.labels.aggregation import Aggregation
+from classification.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-
-DEFAULT_THRESHOLD = 0.65
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,60 @@ class Level:
 
     names: tuple[str, ...]
     probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RollUp:
+    """How the categories of a classifier add up to groups of several levels.
+
+    Attributes:
+        levels: how they add up at each level, finest first.
+        threshold: least probability of a group that makes its level sure.
+        targets: names of the groups of all levels, sorted.
+    """
+
+    levels: tuple[Aggregation, ...]
+    threshold: float
+    targets: tuple[str, ...]
+
+    @classmethod
+    def plan(
+        cls,
+        categories: Sequence[str],
+        mappings: Sequence[Mapping[str, Sequence[str]]],
+        threshold: float,
+    ) -> Self:
+        """Places each category under its group at each level.
+
+        Args:
+            categories: names of the classifier's categories.
+            mappings: the categories of each group, one mapping a level, finest first.
+            threshold: least probability of a group that makes its level sure.
+
+        Raises:
+            ConfigurationError: a mapping does not fit the categories, or two of them
+                share the name of a group.
+        """
+        levels = tuple(Aggregation.plan(categories, mapping) for mapping in mappings)
+        try:
+            names = _joined([level.targets for level in levels])
+        except ValueError as error:
+            raise ConfigurationError(f"{error}; rename one") from None
+        return cls(levels, threshold, tuple(sorted(names)))
+
+    def sums(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Adds up each row to the groups of its finest sure level, see ``roll_up``.
+
+        Args:
+            probabilities: shape [rows, categories].
+
+        Returns:
+            Shape [rows, targets]; zero in the levels that are not kept.
+        """
+        summed = [Level(each.targets, each.sums(probabilities)) for each in self.levels]
+        rolled = roll_up(summed, self.threshold)
+        order = [rolled.names.index(name) for name in self.targets]
+        return rolled.probabilities[:, order]
 
 
 def roll_up(levels: Sequence[Level], threshold: float) -> Level:

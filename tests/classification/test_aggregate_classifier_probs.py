@@ -156,3 +156,50 @@ def test_a_missing_input_is_one_line(
     path: Path = getattr(files, missing)
     path.unlink()
     refuse(files, capsys, f"{path}: cannot read: No such file or directory")
+
+
+BROAD = {"mammal": ("bear", "elk", "moose"), "other": ("cat",)}
+
+
+def fall_back(files: Files, *flags: str) -> int:
+    broad = files.mapping.with_name("broad.json")
+    target_mapping.write(broad, BROAD)
+    files.results.write_bytes(
+        gzip.compress(
+            b"path,bear,elk,moose,cat\n"
+            b"x.jpg___crop00.jpg,0.1,0.25,0.5,0.15\n"
+            b"y.jpg___crop00.jpg,0.5,0.25,0.125,0.125\n"
+            b"z.jpg___crop00.jpg,0.25,0.125,0.125,0.5\n"
+        )
+    )
+    outputs = ["-o", str(files.remapped), "-i", str(files.index)]
+    mappings = ["-t", str(files.mapping), "--fall-back-mapping", str(broad)]
+    return main([str(files.results), *mappings, *outputs, *flags])
+
+
+def test_unsure_crops_fall_back_to_broader_targets(files: Files) -> None:
+    assert fall_back(files) == cli.EXIT_OK
+    assert label_index.read(files.index) == ("carnivore", "deer", "mammal", "other")
+    assert files.remapped.read_text() == (
+        "path,carnivore,deer,mammal,other\n"
+        "x.jpg___crop00.jpg,0.1,0.75,0,0.15\n"
+        "y.jpg___crop00.jpg,0,0,0.875,0.125\n"
+        "z.jpg___crop00.jpg,0,0,0,0.5\n"
+    )
+
+
+def test_the_threshold_decides_what_is_unsure(files: Files) -> None:
+    assert fall_back(files, "--fall-back-threshold", "0.5") == cli.EXIT_OK
+    assert "y.jpg___crop00.jpg,0.5,0.375,0,0.125\n" in files.remapped.read_text()
+
+
+def test_a_threshold_without_a_mapping_is_a_usage_error(files: Files) -> None:
+    outputs = ["-o", str(files.remapped), "-i", str(files.index)]
+    with pytest.raises(SystemExit) as caught:
+        main(
+            [
+                *(str(files.results), "-t", str(files.mapping), *outputs),
+                *("--fall-back-threshold", "0.5"),
+            ]
+        )
+    assert caught.value.code == cli.EXIT_USAGE

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classification.labels.rollup import Level, roll_up
+from classification.labels.rollup import Level, RollUp, roll_up
+from classification.runtime.errors import ConfigurationError
 
 FINE = ("fox", "dog", "robin", "other")
 BROAD = ("mammal", "bird", "other")
@@ -97,3 +98,26 @@ def test_never_says_what_the_sums_do_not(row: list[float], threshold: float) -> 
         assert probability == pytest.approx(truth[name], abs=1e-3)
     groups = {name: p for name, p in found.items() if name != "other"}
     assert not groups or max(groups.values()) >= threshold - 1e-3
+
+
+CATEGORIES = ("red fox", "kit fox", "beagle", "robin", "abacus")
+GROUPS = {"fox": ("red fox", "kit fox"), "dog": ("beagle",), "robin": ("robin",)}
+WIDE = {"mammal": ("red fox", "kit fox", "beagle"), "bird": ("robin",)}
+REST = {"other": ("abacus",)}
+
+
+def test_categories_are_summed_at_each_level_and_targets_sorted() -> None:
+    plan = RollUp.plan(CATEGORIES, [GROUPS | REST, WIDE | REST], 0.65)
+    assert plan.targets == ("bird", "dog", "fox", "mammal", "other", "robin")
+    rows = np.array([[0.4, 0.3, 0.1, 0.1, 0.1], [0.2, 0.2, 0.4, 0.1, 0.1]])
+    assert plan.sums(rows) == pytest.approx(
+        np.array([[0, 0.1, 0.7, 0, 0.1, 0.1], [0.1, 0, 0, 0.8, 0.1, 0]])
+    )
+
+
+def test_mappings_that_share_a_name_are_refused() -> None:
+    again = {"fox": WIDE["mammal"], "bird": WIDE["bird"]}
+    with pytest.raises(
+        ConfigurationError, match=r"^'fox' is a group of two levels; rename one$"
+    ):
+        RollUp.plan(CATEGORIES, [GROUPS | REST, again | REST], 0.65)
