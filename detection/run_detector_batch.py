@@ -361,10 +361,10 @@ def run(paths: Paths, *, options: Options) -> None:
         _logger.info("%d images; detector %s", len(images), model.name)
         names = label_index.read(paths.class_mapping) if paths.class_mapping else None
         key = _key(model, images, options, names)
+        detector = detectors.load(model, options.engine)
         with journal.Journal.open(
             paths.journal, key=key, restart=options.restart
         ) as kept:
-            detector = detectors.load(model, options.engine)
             categories, options = _map_classes(detector.categories, names, options)
             log = _start_log(paths, options, model)
             _detect(detector, images, kept, options, log)

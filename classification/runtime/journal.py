@@ -67,7 +67,7 @@ class Journal:
             restart: throw away what an earlier run left, whatever its key.
 
         Raises:
-            ConfigurationError: the journal belongs to other inputs or options, or
+            ConfigurationError: the journal holds records of other inputs or options, or
                 the file is no journal at all, which no option throws away.
             StorageError: the file cannot be opened, or another run holds it.
         """
@@ -133,14 +133,14 @@ def _begin(path: Path, file: BinaryIO, header: bytes, *, restart: bool) -> int:
     """Leaves ``file`` ready to append to; returns the number of records it holds."""
     found = file.readline()
     _refuse_foreign(path, found)
-    if restart or not found.endswith(b"\n"):
+    records, end = _count_records(file)
+    if restart or not found.endswith(b"\n") or not records:
         file.truncate(0)
         file.seek(0)
         file.write(header)
         file.flush()
         return 0
     _check_header(path, found, header)
-    records, end = _count_records(file)
     file.truncate(end)
     file.seek(end)
     return records

@@ -171,7 +171,7 @@ def test_a_folder_whose_name_is_not_utf8_matters_where_it_is_named(
 @pytest.mark.parametrize(
     ("name", "shown"), [("a\\b.jpg", "a%5Cb.jpg"), ("C:x.jpg", "C%3Ax.jpg")]
 )
-def test_a_name_that_later_steps_refuse_has_a_problem(
+def test_d43_a_name_that_later_steps_refuse_has_a_problem(
     tmp_path: Path, name: str, shown: str
 ) -> None:
     (tmp_path / name).touch()

@@ -168,7 +168,7 @@ def test_a_folder_becomes_detections(
     )
 
 
-def test_our_reader_reads_it(network: Path, folder: Path, tmp_path: Path) -> None:
+def test_d31_names_are_relative_and_the_detector_is_named(network: Path, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.json"
     assert run(network, folder, output, "--output-relative-filenames") == 0
     opened = detections.open_file(output)
@@ -422,7 +422,7 @@ def test_a_file_that_is_no_model_is_refused(
     model.write_text("hello")
     assert run(model, folder, tmp_path / "o.json") == 1
     assert last_line(capsys).startswith(f"error: {model}: ")
-    assert not (tmp_path / "o.json").exists()
+    assert not list(tmp_path.glob("o.json*"))
 
 
 @pytest.mark.parametrize(
@@ -589,7 +589,7 @@ def count_records(journal: Path) -> int:
     return max(0, journal.read_bytes().count(b"\n") - 1) if journal.exists() else 0
 
 
-def test_killed_at_60_percent_it_goes_on_to_the_same_file(tmp_path: Path) -> None:
+def test_d37_killed_at_60_percent_it_goes_on_to_the_same_file(tmp_path: Path) -> None:
     total, batch = 40, 4
     network = save_network(tmp_path / "slow.onnx", layers=3)
     folder = tmp_path / "photos"

@@ -105,6 +105,14 @@ def test_another_key_is_refused_with_the_way_out(tmp_path: Path) -> None:
     assert records(path) == [1]
 
 
+def test_a_journal_of_another_key_without_records_is_begun_again(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path / "j", key=digest(["other"]))
+    written(path, "mine")
+    assert records(path) == ["mine"]
+
+
 def test_restart_throws_away_what_was_there(tmp_path: Path) -> None:
     path = written(tmp_path / "j", 1, 2)
     key = digest(["other"])
