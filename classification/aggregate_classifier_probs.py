@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 from classification.artifacts import label_index, predictions, target_mapping
 from classification.labels.aggregation import Aggregation
+from classification.labels.rollup import RollUp
 from classification.runtime import cli, progress
 from classification.runtime.errors import ConfigurationError
 
