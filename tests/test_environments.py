@@ -17,7 +17,7 @@ def packages(environment: str) -> tuple[str, list[str]]:
     text = (ROOT / environment).read_text(encoding="utf-8")
     name = re.search(r"^name: (\S+)$", text, re.MULTILINE)
     assert name is not None
-    return name[1], re.findall(r"^      - (\S+)", text, re.MULTILINE)
+    return name[1], re.findall(r'^      - "?([^"\n]+)', text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
