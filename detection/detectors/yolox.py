@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from classification.runtime.atomic import replacing
@@ -36,6 +37,8 @@ _OPSET = 17
 _POOLING_WINDOWS = (5, 9, 13)
 _DEEP = 3  # bottlenecks where depth is 9 before scaling; elsewhere there is one
 _LEVELS = 3
+_BOX_COLUMNS = 5  # box and objectness, before the classes
+_SILENT = 4  # onnxruntime's log level: what fails is raised, too
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -119,14 +122,14 @@ def build(
             graph.nodes,
             "yolox_tiny",
             [_value("images", ["batch", 3, "height", "width"])],
-            [_value("output", ["batch", "cells", 5 + classes])],
+            [_value("output", ["batch", "cells", "columns"])],
             graph.tensors,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
         ir_version=8,  # that of this opset
         producer_name="cameratraps-classifier",
     )
-    _check(model)
+    _check(model, classes=classes)
     return model
 
 
@@ -134,13 +137,26 @@ def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
-def _check(model: onnx.ModelProto) -> None:
+def _check(model: onnx.ModelProto, *, classes: int) -> None:
+    """Runs the graph once: tensors of another shape than they should have fail there."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = _SILENT
+    side = 2 * COARSEST_STRIDE_PX
     try:
-        onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError) as error:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+        )
+        (output,) = session.run(
+            None, {"images": np.zeros((1, 3, side, side), dtype=np.float32)}
+        )
+    except Exception as error:  # onnxruntime's errors share no base class
         raise ModelError(
             "the weights are not YOLOX-tiny's: their shapes do not fit together"
         ) from error
+    if output.shape[2] != _BOX_COLUMNS + classes:
+        raise ModelError(
+            f"the weights are for {output.shape[2] - _BOX_COLUMNS} classes, not for {classes}"
+        )
 
 
 class _Graph:

@@ -1,0 +1,88 @@
+"""Tiny ONNX detectors for tests: whatever the image, they say what they were told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+
+
+def constant_detector(
+    path: Path,
+    output: NDArray[np.float32],
+    *,
+    shape: Sequence[int | str] = (1, 3, 64, 64),
+    properties: Mapping[str, str] | None = None,
+    dtype: int = TensorProto.FLOAT,
+) -> Path:
+    """Writes a graph that answers ``output`` [rows, columns] to any image."""
+    numbers = output[np.newaxis].astype(helper.tensor_dtype_to_np_dtype(dtype))
+    zero = np.zeros(1, dtype=numbers.dtype)
+    nodes = [
+        helper.make_node("ReduceMax", ["images"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["most", "zero"], ["nothing"]),
+        helper.make_node("Add", ["told", "nothing"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("images", dtype, shape)],
+        [helper.make_tensor_value_info("output", dtype, numbers.shape)],
+        [
+            numpy_helper.from_array(numbers, "told"),
+            numpy_helper.from_array(zero, "zero"),
+        ],
+    )
+    return save(path, graph, properties)
+
+
+def brightness_detector(path: Path) -> Path:
+    """Writes a YOLOv8 graph of any input size whose scores are the image's mean."""
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3]),
+        helper.make_node("Reshape", ["mean", "one"], ["score"]),
+        helper.make_node("Concat", ["box", "score"], ["row"], axis=1),
+        helper.make_node("Expand", ["row", "cells"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 5, "cells"])],
+        [
+            numpy_helper.from_array(np.array([1, 1, 1]), "one"),
+            numpy_helper.from_array(np.array([1, 5, 1]), "cells"),
+            numpy_helper.from_array(
+                np.array([[[32], [16], [8], [8]]], dtype=np.float32), "box"
+            ),
+        ],
+    )
+    return save(
+        path,
+        graph,
+        {
+            "cameratraps.head": "yolov8",
+            "cameratraps.categories": '{"1": "bright"}',
+            "cameratraps.image_size_px": "64",
+            "cameratraps.stride_px": "32",
+        },
+    )
+
+
+def save(
+    path: Path, graph: onnx.GraphProto, properties: Mapping[str, str] | None = None
+) -> Path:
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    helper.set_model_props(model, dict(properties or {}))
+    path.write_bytes(model.SerializeToString())
+    return path
