@@ -168,7 +168,9 @@ def test_a_folder_becomes_detections(
     )
 
 
-def test_d31_names_are_relative_and_the_detector_is_named(network: Path, folder: Path, tmp_path: Path) -> None:
+def test_d31_names_are_relative_and_the_detector_is_named(
+    network: Path, folder: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "o.json"
     assert run(network, folder, output, "--output-relative-filenames") == 0
     opened = detections.open_file(output)

@@ -161,6 +161,15 @@ def test_existing_paths(tmp_path: Path) -> None:
         cli.existing_file("a\0b")
 
 
+def test_devices() -> None:
+    for text in ("auto", "cpu", "cuda", "cuda:0", "cuda:12"):
+        assert cli.device(text) == text
+    for text in ("", "tpu", "cuda:", "cuda:x", "CPU", "cuda:0\n"):
+        with pytest.raises(argparse.ArgumentTypeError) as refused:
+            cli.device(text)
+        assert str(refused.value) == f"{text!r} is not auto, cpu or cuda:N"
+
+
 def test_max_failures_is_declared_with_no_limit() -> None:
     parser = cli.Parser("x", None)
     cli.add_max_failures(parser)
