@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from classification.artifacts import label_index, label_spec, target_mapping
+from classification.artifacts import (
+    detections,
+    image_list,
+    label_index,
+    label_spec,
+    label_spec_csv,
+    predictions,
+    queried_images,
+    target_mapping,
+    taxonomy_csv,
+)
 from classification.runtime.errors import ArtifactError
 from tests.commands import ROOT
 
@@ -32,19 +42,52 @@ class Format:
     Attributes:
         golden: name of the golden file.
         read: reads and checks a whole file.
-        rewrite: reads the first file and writes what it says into the second.
+        rewrite: reads the first file and writes what it says into the second; None
+            for a format that only people write.
     """
 
     golden: str
     read: Callable[[Path], object]
-    rewrite: Callable[[Path, Path], object]
+    rewrite: Callable[[Path, Path], object] | None = None
 
     @property
     def path(self) -> Path:
         return GOLDEN / self.golden
 
 
+def read_detections(path: Path) -> object:
+    return list(detections.open_file(path).images())
+
+
+def rewrite_detections(source: Path, copy: Path) -> None:
+    file = detections.open_file(source)
+    detections.write(copy, file.header, file.documents())
+
+
+def read_predictions(path: Path) -> object:
+    return list(predictions.open_file(path).batches())
+
+
+def rewrite_predictions(source: Path, copy: Path) -> None:
+    file = predictions.open_file(source)
+    batches = ((batch.paths, batch.probabilities) for batch in file.batches(rows=2))
+    predictions.write(copy, file.categories, batches)
+
+
 FORMATS = [
+    Format("detections.json", read_detections, rewrite_detections),
+    Format("classifier_output.csv", read_predictions, rewrite_predictions),
+    Format("classifier_output.csv.gz", read_predictions, rewrite_predictions),
+    Format("label_spec.csv", label_spec_csv.read),
+    Format("taxonomy.csv", taxonomy_csv.read),
+    Format("images.json", image_list.read),
+    Format(
+        "queried_images.json",
+        queried_images.read,
+        lambda source, copy: queried_images.write(
+            copy, queried_images.read(source), indent=1
+        ),
+    ),
     Format(
         "label_index.json",
         label_index.read,
@@ -78,6 +121,9 @@ def unpacked(path: Path) -> bytes:
 def test_golden_file_round_trips_byte_for_byte(
     file_format: Format, tmp_path: Path
 ) -> None:
+    file_format.read(file_format.path)
+    if file_format.rewrite is None:
+        pytest.skip("only people write this format")
     copy = tmp_path / file_format.golden
     file_format.rewrite(file_format.path, copy)
     assert unpacked(copy) == unpacked(file_format.path)
