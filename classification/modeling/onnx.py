@@ -45,8 +45,10 @@ class OnnxClassifier:
         self.categories = categories
         self.preprocessing = preprocessing
         self.fingerprint = hashlib.sha256(data).hexdigest()
-        self.device = _choose_device(resources.device)
-        self._session = _open_session(data, self.device, resources.threads)
+        wanted = _choose_device(resources.device)
+        self._session = _open_session(data, wanted, resources.threads)
+        # A GPU whose libraries do not fit is passed over without an error.
+        self.device = wanted if _CUDA in self._session.get_providers() else "cpu"
         self._input: str = self._session.get_inputs()[0].name
         self._check()
 
@@ -64,13 +66,21 @@ class OnnxClassifier:
             raise ModelError(
                 "not a classifier: one input [N, 3, S, S] and one output expected"
             )
-        side = self.preprocessing.image_size
-        found = self.predict(np.zeros((1, 3, side, side), np.float32)).shape
+        found = self._probe()
         if found != (1, len(self.categories)):
             raise ModelError(
                 f"the network has {found[-1]} outputs, its manifest "
                 f"{len(self.categories)} labels"
             )
+
+    def _probe(self) -> tuple[int, ...]:
+        side = self.preprocessing.image_size
+        try:
+            return self.logits(np.zeros((1, 3, side, side), np.float32)).shape
+        except Exception as error:  # onnxruntime's errors have no common base but this
+            raise ModelError(
+                f"the network cannot take images of {side} x {side} pixels"
+            ) from error
 
 
 def _choose_device(wanted: str) -> str:
@@ -92,7 +102,9 @@ def _open_session(data: bytes, device: str, threads: int) -> Any:  # noqa: ANN40
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors alone
+    # Threads that wait by spinning take the processor from those that decode images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     index = cuda_index(device)
     providers = [_CPU] if index is None else [(_CUDA, {"device_id": index}), _CPU]
     try:

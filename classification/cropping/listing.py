@@ -1,0 +1,131 @@
+"""Which crops there are: those of a detections JSON, or all images of a folder.
+
+The list may be long, so it is made once, on disk, and read from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from classification.artifacts import layout
+from classification.artifacts.layout import CropName
+from classification.runtime.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from detection.records import ImageDetections
+
+
+def crops_of(
+    images: Iterable[ImageDetections],
+    suffixes: Sequence[str],
+    exists: Callable[[str], bool],
+) -> Iterator[str]:
+    """Yields the name of each box's crop that exists, in the order of the boxes.
+
+    Args:
+        images: boxes, in the order of their file.
+        suffixes: what may stand at the end of a crop's name, preferred ones first;
+            the first that exists is taken.
+        exists: says whether there is a crop of that name.
+
+    Raises:
+        ArtifactError: an image's name leads out of the crops folder.
+    """
+    for number, image in enumerate(images):
+        layout.checked_name(image.file, where=f"images[{number}].file")
+        for index in range(len(image.detections or ())):
+            spellings = (str(CropName(image.file, index, end)) for end in suffixes)
+            found = next((name for name in spellings if exists(name)), None)
+            if found is not None:
+                yield found
+
+
+def images_below(folder: Path) -> Iterator[str]:
+    """Yields the name of each image file below ``folder``, relative to it, sorted.
+
+    Files that do not end as images do are left out. Only one folder's names at a
+    time are held in memory.
+
+    Raises:
+        StorageError: a folder cannot be listed.
+    """
+    yield from _images_below(os.fspath(folder), "")
+
+
+def _images_below(root: str, prefix: str) -> Iterator[str]:
+    # A folder sorts by its name with a slash: so the whole list is in plain order.
+    for name in sorted(_entries(os.path.join(root, prefix))):  # noqa: PTH118 - a Path per crop costs more than the listing
+        if name.endswith("/"):
+            yield from _images_below(root, prefix + name)
+        elif layout.is_image_name(name):
+            yield prefix + name
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                entry.name + ("/" if entry.is_dir(follow_symlinks=False) else "")
+                for entry in entries
+            ]
+    except OSError as error:
+        raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+
+
+class NameList:
+    """Names in order, kept in a temporary file; use as a context manager.
+
+    Attributes:
+        count: number of names.
+        sha256: hex digest of all names in order.
+    """
+
+    def __init__(self, file: BinaryIO, count: int, sha256: str) -> None:
+        """Takes over an open file; call ``NameList.collect`` instead."""
+        self.count = count
+        self.sha256 = sha256
+        self._file = file
+
+    @classmethod
+    def collect(cls, names: Iterable[str]) -> Self:
+        """Writes down all names."""
+        total, count = hashlib.sha256(), 0
+        file = tempfile.TemporaryFile(prefix="ct-names-")  # noqa: SIM115 - closed by __exit__
+        try:
+            for name in names:
+                line = json.dumps(name).encode() + b"\n"
+                total.update(line)
+                file.write(line)
+                count += 1
+        except BaseException:
+            file.close()
+            raise
+        return cls(file, count, total.hexdigest())
+
+    def __enter__(self) -> Self:
+        """Returns the list itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file, which deletes it."""
+        self._file.close()
+
+    def batches(self, size: int, *, start: int = 0) -> Iterator[list[str]]:
+        """Yields the names ``size`` at a time; only one iteration at once.
+
+        Args:
+            size: number of names in each batch but the last.
+            start: number of batches to leave out at the beginning.
+        """
+        self._file.seek(0)
+        lines = islice(self._file, start * size, None)
+        while batch := [json.loads(line) for line in islice(lines, size)]:
+            yield batch

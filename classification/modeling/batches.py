@@ -1,0 +1,103 @@
+"""Brings crops from their files to a network's input, beside the network's own work.
+
+Threads decode whole batches ahead of the one that is being classified. A batch is made
+of the crops at its place in the list, whatever becomes of them: a crop that cannot be
+read leaves black in its place, so that a crop's probabilities never depend on which
+others failed, or on where a run was taken up again.
+"""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
+from classification.modeling import preprocessing
+from classification.runtime import parallel
+from classification.runtime.errors import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from classification.modeling.preprocessing import Preprocessing
+    from classification.storage import ImageStore
+
+_AHEAD = 2  # batches per thread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Crops that are ready for the network.
+
+    Attributes:
+        names: of all crops of the batch.
+        images: shape [N, 3, S, S]; black where a crop failed. Only valid until the
+            next batch is asked for.
+        reason_by_place: why a crop failed, by its place in ``names``.
+        note_by_place: how an unusual one was read, by its place.
+    """
+
+    names: list[str]
+    images: NDArray[np.float32]
+    reason_by_place: dict[int, str] = field(default_factory=dict)
+    note_by_place: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Reads and prepares crops.
+
+    Attributes:
+        store: where the crops are.
+        preprocessing: what they go through.
+        batch_size: most crops in a batch.
+        threads: number of batches prepared at once.
+        max_pixels: a crop of more pixels fails.
+    """
+
+    store: ImageStore
+    preprocessing: Preprocessing
+    batch_size: int
+    threads: int
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def load(self, batches: Iterable[list[str]]) -> Iterator[Batch]:
+        """Yields a batch for each list of names, in order."""
+        side = self.preprocessing.image_size
+        # Large arrays are used again and again: a fresh one costs a fault per page.
+        free: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+        for _ in range(self.threads * _AHEAD + 1):
+            free.put(np.empty((self.batch_size, 3, side, side), np.float32))
+
+        def prepare(names: list[str]) -> tuple[Batch, NDArray[np.float32]]:
+            buffer = free.get()
+            return self._fill(names, buffer[: len(names)]), buffer
+
+        for batch, buffer in parallel.ordered_map(
+            prepare, batches, threads=self.threads, ahead=_AHEAD
+        ):
+            yield batch
+            free.put(buffer)
+
+    def _fill(self, names: list[str], images: NDArray[np.float32]) -> Batch:
+        batch = Batch(names=names, images=images)
+        for place, name in enumerate(names):
+            try:
+                if note := self._fill_one(name, images[place]):
+                    batch.note_by_place[place] = note
+            except ItemError as error:
+                images[place] = 0
+                batch.reason_by_place[place] = str(error)
+        return batch
+
+    def _fill_one(self, name: str, out: NDArray[np.float32]) -> str:
+        if not name.isprintable() and "\udc80" <= max(name) <= "\udcff":
+            raise ItemError("its name is not UTF-8")
+        opened = open_image(self.store.read(name), max_pixels=self.max_pixels)
+        preprocessing.fill(opened.image, self.preprocessing, out)
+        return opened.note
