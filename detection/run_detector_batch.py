@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 STEP = "run_detector_batch"
 DEFAULT_THRESHOLD = 0.005
+MAX_IMAGE_SIZE_PX = 8192
 OVERWRITE, SKIP, ERROR = "overwrite", "skip", "error"
 AUTO, NOW = Path("auto"), "now"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -246,7 +247,7 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--image_size",
-        type=cli.positive_int,
+        type=_image_size,
         metavar="PX",
         help="longer side of the network's input (default: the model's own)",
     )
@@ -256,7 +257,12 @@ def _add_speed(parser: argparse.ArgumentParser) -> None:
         help="output layout of an ONNX model that does not tell it itself: yolox, "
         "yolox-raw, yolov5, yolov8 or end-to-end",
     )
-    add("--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)")
+    add(
+        "--device",
+        type=cli.device,
+        default="auto",
+        help="auto, cpu or cuda:N (default: %(default)s)",
+    )
 
 
 def _add_resuming(parser: argparse.ArgumentParser) -> None:
@@ -310,6 +316,15 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="accepted from older notes, without effect",
     )
+
+
+def _image_size(text: str) -> int:
+    size_px = cli.positive_int(text)
+    if size_px > MAX_IMAGE_SIZE_PX:
+        raise argparse.ArgumentTypeError(
+            f"{text} px are more than {MAX_IMAGE_SIZE_PX}, which no detector needs"
+        )
+    return size_px
 
 
 def _exif_tags(text: str) -> frozenset[str]:

@@ -438,6 +438,8 @@ def test_a_file_that_is_no_model_is_refused(
             ["m", "i", "o", "--completion-time", "noon"],
             "'noon' is not \"now\" or a time",
         ),
+        (["m", "i", "o", "--device", "tpu"], "'tpu' is not auto, cpu or cuda:N"),
+        (["m", "i", "o", "--image_size", "9999"], "9999 px are more than 8192"),
         (["m", "i", "o", "--resume_from_checkpoint", "no"], "no such file: no"),
     ],
 )
