@@ -315,6 +315,58 @@ def _refuse_unknown(file: DetectionsFile, survey: _Survey) -> None:
                     )
 
 
+class _Name(msgspec.Struct):
+    file: str
+
+
+_NAME = msgspec.json.Decoder(_Name)
+
+
+def name_of(document: bytes) -> str:
+    """Returns the file's name in an image's JSON text."""
+    return _NAME.decode(document).file
+
+
+def encode_classifications(ranked: Iterable[tuple[int, float]]) -> bytes:
+    """Returns the JSON text of (category id, probability) pairs, in their order."""
+    return _encode([(str(category), value) for category, value in ranked])
+
+
+def classify(
+    document: bytes, said_by_box: Mapping[int, bytes], *, file: str | None = None
+) -> bytes:
+    """Adds classifications to an image's JSON text, whose other keys stay.
+
+    Args:
+        document: the text.
+        said_by_box: what ``encode_classifications`` returned, by position of the box.
+        file: the image's new name, or None to keep it.
+
+    Raises:
+        LookupError: there is no such box.
+    """
+    image = msgspec.json.decode(document)
+    boxes = image.get("detections") or []
+    for box, said in said_by_box.items():
+        boxes[box]["classifications"] = msgspec.Raw(said)
+    if file is not None:
+        image["file"] = file
+    return _encode(image)
+
+
+def encode_drawn(file: str, boxes: Iterable[tuple[str, Box]]) -> bytes:
+    """Returns the JSON text of an image whose boxes people drew, with confidence 1.
+
+    Args:
+        file: name of the image.
+        boxes: category id and place of each.
+    """
+    drawn = [
+        {"category": category, "conf": 1.0, "bbox": box} for category, box in boxes
+    ]
+    return _encode({"file": file, "detections": drawn})
+
+
 def write(path: Path, header: Header, images: Iterable[bytes]) -> None:
     """Writes a detections JSON, streaming.
 

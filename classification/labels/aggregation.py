@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from classification.labels.wording import some_of
 from classification.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-_NAMED = 3  # how many names an error spells out
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,12 @@ class Aggregation:
         }
         if unknown := target_by_label.keys() - set(categories):
             raise ConfigurationError(
-                f"the classifier output has no column {_some(unknown)}; the mapping "
+                f"the classifier output has no column {some_of(sorted(unknown))}; the mapping "
                 "was made for another classifier"
             )
         if left_out := [name for name in categories if name not in target_by_label]:
             raise ConfigurationError(
-                f"no target takes the column {_some(left_out)}; "
+                f"no target takes the column {some_of(left_out)}; "
                 "map_classification_categories puts such labels under other"
             )
         targets = tuple(sorted(set(target_by_label.values())))
@@ -83,9 +82,3 @@ class Aggregation:
             total[target] += column
         return np.ascontiguousarray(total.T)
 
-
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = len(ordered) - _NAMED
-    shown = ", ".join(repr(name) for name in ordered[:_NAMED])
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from classification.labels.wording import some_of
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], ""),
+        (["a"], "'a'"),
+        (["a", "b", "c"], "'a', 'b', 'c'"),
+        (["a", "b", "c", "d", "e"], "'a', 'b', 'c' and 2 more"),
+    ],
+)
+def test_some_of_names_three(names: list[str], text: str) -> None:
+    assert some_of(names) == text
