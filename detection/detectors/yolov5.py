@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,16 +37,18 @@ def load(model: ModelFile, options: Options) -> NetworkDetector:
         MissingExtraError: the package is not installed.
         ModelError: the checkpoint is damaged or no detector.
     """
-    with _historic_names(model.path):
-        network = _read(model.path)
-    names = getattr(network, "names", {})
-    found = torch_engine.Checkpoint(
-        network=_modernised(network),
-        names=dict(enumerate(names)) if isinstance(names, (list, tuple)) else names,
-        stride_px=int(max(getattr(network, "stride", [32]))),
-    )
     size_px = model.known.image_size_px if model.known else None
-    return torch_engine.build(found, model.path, options, table_size_px=size_px)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package is older than what it stands on
+        with _historic_names(model.path):
+            network = _modernised(_read(model.path))
+        names = getattr(network, "names", {})
+        found = torch_engine.Checkpoint(
+            network=network,
+            names=dict(enumerate(names)) if isinstance(names, list) else names,
+            stride_px=int(max(getattr(network, "stride", [32]))),
+        )
+        return torch_engine.build(found, model.path, options, table_size_px=size_px)
 
 
 @contextmanager
