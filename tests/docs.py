@@ -80,7 +80,16 @@ def _fenced(docstring: str) -> str:
             inside = True
     if inside:
         lines.append("```")
-    return _without_gaps("\n".join(lines))
+    return _without_gaps(_fence_tables("\n".join(lines)))
+
+
+def _fence_tables(text: str) -> str:
+    """Puts a fence around each table that is drawn with rules of ``=``."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(
+        f"```text\n{part}\n```" if part.startswith("===") else part
+        for part in paragraphs
+    )
 
 
 def _without_gaps(text: str) -> str:
