@@ -124,6 +124,11 @@ class Files:
         return self.folder / "detections_with_classifications.json"
 
     @property
+    def logs(self) -> Path:
+        """Returns the folder of the step logs."""
+        return self.folder / "logs"
+
+    @property
     def page(self) -> Path:
         """Returns the page."""
         return self.folder / "index.html"
@@ -221,7 +226,13 @@ def run(images: Path | None, output: Path, *, options: Options) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    args = cli.parse(build_parser(), Arguments(), argv)
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    if args.images and args.output.resolve().is_relative_to(args.images.resolve()):
+        parser.error(
+            f"--output {args.output} lies inside --images {args.images}, where its crops "
+            "would be taken for images; choose a folder outside"
+        )
     options = Options(
         box_threshold=args.threshold, device=args.device, restart=args.restart
     )
@@ -237,7 +248,7 @@ def detecting(images: Path, files: Files, options: Options) -> Step:
             DETECTOR,
             *(str(images), str(files.detections)),
             *("--recursive", "--output_relative_filenames"),
-            *("--device", options.device),
+            *("--device", options.device, "--logdir", str(files.logs)),
             *(["--restart"] if options.restart else []),
         ),
     )
@@ -254,7 +265,8 @@ def classifying(images: Path, files: Files, options: Options) -> list[Step]:
                 "classification.run_classifier",
                 *(CLASSIFIER, crops, str(files.classes)),
                 *("--detections-json", str(files.detections)),
-                *("--device", options.device),
+                *("--device", options.device, "--logdir", str(files.logs)),
+                *(["--restart"] if options.restart else []),
             ),
         ),
         _mapping("groups", imagenet.GROUP_SPEC, files.group_mapping),
@@ -281,7 +293,7 @@ def _cropping(images: Path, crops: str, files: Files, options: Options) -> Step:
             "classification.crop_detections",
             *(str(files.detections), crops, "--images-dir", str(images)),
             *("--threshold", str(options.box_threshold), "--square-crops"),
-            *("--logdir", str(files.folder)),
+            *("--logdir", str(files.logs)),
         ),
     )
 
