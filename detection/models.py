@@ -412,6 +412,8 @@ def _stream(url: str, way_out: str) -> Iterator[bytes]:
         with urllib.request.urlopen(request, timeout=_WAIT_S) as response:  # noqa: S310 - likewise
             yield from _read_all(response)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer, too, with its connection
         raise ModelError(
             f"cannot download {url}: {_reason(error)}; {way_out}"
         ) from error
