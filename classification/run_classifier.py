@@ -221,6 +221,7 @@ def run(  # noqa: PLR0913 - the files of one step
     if classifier_categories is not None:
         names = label_index.read(classifier_categories)
     with _list_crops(crops_dir, detections_json) as crops:
+        _refuse_no_crops(crops, crops_dir, detections_json)
         classifier = _open_classifier(model, options)
         categories = _choose_categories(classifier, names)
         log = _open_log(model, classifier, options)
@@ -263,20 +264,19 @@ class _Record(TypedDict):
 
 def _list_crops(crops_dir: Path, detections_json: Path | None) -> NameList:
     if detections_json is None:
-        crops = NameList.collect(images_below(crops_dir))
-        what = f"no image below {crops_dir}"
-    else:
-        boxes = detections.open_file(detections_json)
-        suffixes = _suffixes(boxes.header.detector)
-        existing = ExistingCrops(crops_dir)
-        crops = NameList.collect(
-            crops_of(boxes.images(), suffixes, existing.__contains__)
-        )
-        what = f"no crop of {detections_json} in {crops_dir}"
+        return NameList.collect(images_below(crops_dir))
+    boxes = detections.open_file(detections_json)
+    suffixes = _suffixes(boxes.header.detector)
+    existing = ExistingCrops(crops_dir)
+    return NameList.collect(crops_of(boxes.images(), suffixes, existing.__contains__))
+
+
+def _refuse_no_crops(
+    crops: NameList, crops_dir: Path, detections_json: Path | None
+) -> None:
     if not crops.count:
-        crops.__exit__()
-        raise ConfigurationError(f"{what}; crop_detections writes them")
-    return crops
+        what = f"crop of {detections_json} in" if detections_json else "image below"
+        raise ConfigurationError(f"no {what} {crops_dir}; crop_detections writes them")
 
 
 def _suffixes(detector: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -132,7 +133,10 @@ def load_torchscript(data: bytes, *, trust: bool) -> nn.Module:
 
 
 def _jit_load(file: BinaryIO) -> nn.Module:
-    network: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's own
+    with warnings.catch_warnings():
+        # torch 2.14 and later deprecate TorchScript, which the original's models are.
+        warnings.simplefilter("ignore")
+        network: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]  # torch's own
     return network
 
 

@@ -1,0 +1,110 @@
+"""Whatever model a person names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from classification.modeling import loading, manifest
+from classification.modeling.inference import Resources
+from classification.runtime.errors import ConfigurationError, ModelError
+from tests import classifiers
+
+CPU = Resources(device="cpu", threads=1)
+
+
+def test_a_name_that_is_nothing() -> None:
+    with pytest.raises(ModelError) as caught:
+        loading.resolve("no-such-model")
+    assert str(caught.value) == (
+        "no such model: no-such-model; a file, or one of: efficientnet-lite0-imagenet"
+    )
+
+
+def test_a_file_is_itself(tmp_path: Path) -> None:
+    path = classifiers.save_exported(tmp_path / "m.onnx")
+    assert loading.resolve(str(path)) == path
+
+
+def test_exported(tmp_path: Path) -> None:
+    classifier = loading.open_classifier(
+        classifiers.save_exported(tmp_path / "m.onnx"), CPU
+    )
+    assert classifier.categories == classifiers.LABELS
+    assert classifier.preprocessing.image_size == classifiers.SIDE
+
+
+def test_an_image_size_that_contradicts_the_manifest(tmp_path: Path) -> None:
+    path = classifiers.save_exported(tmp_path / "m.onnx")
+    with pytest.raises(ConfigurationError) as caught:
+        loading.open_classifier(path, CPU, image_size=300)
+    assert str(caught.value) == (
+        "--image-size 300: m.onnx takes 16, as its manifest says; leave the option out"
+    )
+    assert loading.open_classifier(path, CPU, image_size=classifiers.SIDE)
+
+
+def test_onnx_without_a_manifest(tmp_path: Path) -> None:
+    path = classifiers.save_exported(tmp_path / "m.onnx")
+    manifest.path_beside(path).unlink()
+    with pytest.raises(ModelError) as caught:
+        loading.open_classifier(path, CPU)
+    assert str(caught.value) == (
+        f"{path}: its manifest m.manifest.json is not beside it, and an ONNX file alone"
+        " does not tell its labels and normalisation"
+    )
+
+
+def test_a_damaged_onnx_file_is_named(tmp_path: Path) -> None:
+    path = classifiers.save_exported(tmp_path / "m.onnx", b"not a model")
+    with pytest.raises(
+        ModelError, match=r"m\.onnx: not an ONNX network that can be run"
+    ):
+        loading.open_classifier(path, CPU)
+
+
+def test_torchscript(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    path.write_bytes(classifiers.torchscript_bytes(classifiers.tiny_network()))
+    classifier = loading.open_classifier(path, CPU)
+    assert classifier.categories == ("0", "1", "2")
+    assert classifier.preprocessing.image_size == 224
+    small = loading.open_classifier(path, CPU, image_size=32)
+    assert small.predict(np.zeros((2, 3, 32, 32), np.float32)).shape == (2, 3)
+
+
+def test_a_checkpoint_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "ckpt_3.pt"
+    torch.save({"model": classifiers.tiny_network().state_dict(), "epoch": 3}, path)
+    with pytest.raises(ModelError) as caught:
+        loading.open_classifier(path, CPU)
+    assert str(caught.value) == (
+        f"{path}: not TorchScript, and no manifest beside it; a training checkpoint "
+        "holds weights without their network: export the model first"
+    )
+
+
+def test_d45_a_pickle_with_a_manifest_is_not_run(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.mkdir, (trace,)
+
+    plain = tmp_path / "plain.pt"
+    torch.save(Payload(), plain)
+    path = classifiers.save_exported(tmp_path / "m.pt", plain.read_bytes())
+    with pytest.raises(ModelError, match="not a file of weights alone"):
+        loading.open_classifier(path, CPU)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x05\x06" + bytes(18)])
+def test_no_model_at_all(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.pt"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"m\.pt: not TorchScript"):
+        loading.open_classifier(path, CPU)

@@ -1,0 +1,152 @@
+"""Building networks, and reading weights that are data alone."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from classification.modeling import networks
+from classification.runtime.errors import ModelError
+from tests import classifiers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "keys"),
+    [
+        ("efficientnet-b0", 5_288_548, 360),
+        ("efficientnet-b3", 12_233_232, 574),
+        ("resnet18", 11_689_512, 122),
+    ],
+)
+def test_sizes_of_networks(name: str, parameters: int, keys: int) -> None:
+    network = networks.build(name, 1000)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert len(network.state_dict()) == keys
+    assert not network.training
+
+
+def test_an_efficientnet_has_the_originals_names() -> None:
+    names = set(networks.build("efficientnet-b0", 4).state_dict())
+    assert {
+        "_conv_stem.weight",
+        "_blocks.0._depthwise_conv.weight",
+        "_blocks.1._expand_conv.weight",
+        "_blocks.15._bn2.running_var",
+        "_conv_head.weight",
+        "_fc.bias",
+    } <= names
+
+
+def test_lite_takes_batches() -> None:
+    network = networks.build("efficientnet-lite0", 5)
+    with torch.inference_mode():
+        assert network(torch.zeros(2, 3, 224, 224)).shape == (2, 5)
+
+
+def test_padding_changes_results_but_not_weights() -> None:
+    symmetric = networks.build("efficientnet-b0", 3, padding="symmetric")
+    same = networks.build("efficientnet-b0", 3, padding="tf")
+    networks.load_weights(same, symmetric.state_dict())
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        stem = symmetric.get_submodule("_conv_stem")(images)
+        expected = torch.nn.functional.conv2d(
+            images, symmetric.state_dict()["_conv_stem.weight"], stride=2, padding=1
+        )
+        assert torch.equal(stem, expected)
+        other = same.get_submodule("_conv_stem")(images)
+    assert other.shape == stem.shape
+    assert not torch.equal(stem, other)
+
+
+@pytest.mark.parametrize("wrap", ["", "model", "state_dict"])
+def test_read_state_dict(tmp_path: Path, wrap: str) -> None:
+    state = {
+        f"module.{k}": v for k, v in classifiers.tiny_network().state_dict().items()
+    }
+    path = tmp_path / "ckpt_3.pt"
+    torch.save({"epoch": 3, wrap: state} if wrap else state, path)
+    network = classifiers.tiny_network()
+    networks.load_weights(network, networks.read_state_dict(path))
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_d45_a_pickle_is_not_run(tmp_path: Path) -> None:
+    path, trace = tmp_path / "ckpt.pt", tmp_path / "trace"
+    torch.save({"model": Payload(trace)}, path)
+    with pytest.raises(ModelError) as caught:
+        networks.read_state_dict(path)
+    assert str(caught.value) == (
+        f"{path}: not a file of weights alone; what else it holds is not loaded"
+    )
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"PK\x03\x04"])
+def test_damaged_weights(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ckpt.pt"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"ckpt\.pt: (damaged|not a file of weights)"):
+        networks.read_state_dict(path)
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot read: No such file"):
+        networks.read_state_dict(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({}, "holds no weights"),
+        ([1], "holds no weights"),
+        ({"epoch": 1}, "holds more than named tensors, so no state dict"),
+    ],
+)
+def test_files_without_weights(document: object, reason: str) -> None:
+    buffer = io.BytesIO()
+    torch.save(document, buffer)
+    buffer.seek(0)
+    with pytest.raises(ModelError) as caught:
+        networks.read_state_dict(buffer)
+    assert str(caught.value) == f"weights: {reason}"
+
+
+def test_weights_of_another_network() -> None:
+    state = classifiers.tiny_network(5).state_dict()
+    with pytest.raises(ModelError) as caught:
+        networks.load_weights(classifiers.tiny_network(3), state)
+    assert str(caught.value) == (
+        "weights of another network: 2.weight has the shape [5, 48], [3, 48] is needed"
+        " (and 1 more)"
+    )
+    with pytest.raises(ModelError, match=r"2\.bias is missing \(and 1 more\)"):
+        networks.load_weights(
+            classifiers.tiny_network(), {"2.weight": state["2.weight"]}
+        )
+
+
+def test_rename_in_order() -> None:
+    source = classifiers.tiny_network()
+    weight, bias = source.state_dict().values()
+    network = classifiers.tiny_network()
+    renamed = networks.rename_in_order(network, {"a": weight, "b": bias})
+    assert list(renamed) == ["2.weight", "2.bias"]
+    with pytest.raises(ModelError, match="1 tensors, 2 are needed"):
+        networks.rename_in_order(network, {"a": weight})
