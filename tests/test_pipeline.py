@@ -1,0 +1,130 @@
+"""The main job from end to end, each step by its ``main``, on a world drawn here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests import world
+from tests.classifiers import save_exported
+from tests.commands import command
+from tests.detection.detectors.graphs import constant_detector
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LABELS = ("elk", "moose", "turkey", "wrench")
+
+TARGETS = """output_label,type,content
+deer,family,cervidae
+bird,class,aves
+"""
+CLASSIFIER = """output_label,type,content
+elk,row,idfg|elk
+moose,row,caltech|moose
+turkey,row,caltech|turkey
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes a folder with images, models and specifications, and goes there."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):
+        scene = world.photograph(160, 120, seed=number)
+        name = f"images/cam{number % 2}/IMG_{number:04}.JPG"
+        world.save_jpeg(tmp_path / name, scene, orientation=6 if number == 3 else 1)
+    (tmp_path / "images/cam0/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 cut off")
+    output = np.zeros((252, 8), dtype=np.float32)
+    output[0] = (20, 32, 16, 24, 0.9, 1, 0, 0)  # an animal
+    output[1] = (44, 32, 16, 16, 0.8, 0, 1, 0)  # a person
+    output[2] = (44, 20, 8, 8, 0.5, 1, 0, 0)  # a small animal
+    constant_detector(tmp_path / "detector.onnx", output)
+    save_exported(tmp_path / "classifier.onnx", labels=LABELS)
+    (tmp_path / "targets.csv").write_text(TARGETS, encoding="utf-8")
+    (tmp_path / "classifier_spec.csv").write_text(CLASSIFIER, encoding="utf-8")
+    world.write_taxonomy(tmp_path / "taxonomy.csv", world.DEER_AND_BIRDS)
+    (tmp_path / "index_to_name.json").write_text(
+        json.dumps(dict(enumerate(LABELS))), encoding="utf-8"
+    )
+    return tmp_path
+
+
+STEPS = """
+detection.run_detector_batch detector.onnx images detections.json --recursive --output_relative_filenames --threshold 0.1 --logdir logs
+classification.crop_detections detections.json crops --images-dir images --threshold 0.4 --square-crops --logdir logs
+classification.run_classifier classifier.onnx crops classifier_output.csv.gz --detections-json detections.json --logdir logs
+classification.csv_to_json targets.csv targets.json --json-indent 1
+classification.csv_to_json classifier_spec.csv classifier_spec.json
+classification.map_classification_categories targets.json classifier_spec.json taxonomy.csv --output mapping.json --classifier-label-index index_to_name.json
+classification.aggregate_classifier_probs classifier_output.csv.gz --target-mapping mapping.json --output-csv remapped.csv.gz --output-label-index remapped_index.json
+classification.merge_classification_detection_output remapped.csv.gz remapped_index.json --output-json merged.json --classifier-name tiny --threshold 0.05 --detection-json detections.json
+""".strip().splitlines()
+
+
+def run_all() -> None:
+    for step in STEPS:
+        name, *arguments = step.split()
+        assert command(name).main(arguments) == 0, step
+
+
+def snapshot(base: Path) -> dict[str, bytes]:
+    """Returns every file but the logs, which hold the clock."""
+    return {
+        str(path.relative_to(base)): path.read_bytes()
+        for path in base.rglob("*")
+        if path.is_file() and path.parent.name != "logs"
+    }
+
+
+def merged_boxes(base: Path) -> list[dict[str, Any]]:
+    document = json.loads((base / "merged.json").read_bytes())
+    assert document["classification_categories"] == {
+        "0": "bird",
+        "1": "deer",
+        "2": "other",
+    }
+    return [box for image in document["images"] for box in image["detections"] or []]
+
+
+def test_new_images_become_detections_with_classifications(base: Path) -> None:
+    run_all()
+    boxes = merged_boxes(base)
+    animals = [box for box in boxes if box["category"] == "1"]
+    assert len(boxes) == 15
+    assert len(animals) == 10
+    assert all("classifications" in box for box in animals)
+    assert all("classifications" not in box for box in boxes if box not in animals)
+    for box in animals:
+        probabilities = [p for _, p in box["classifications"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) > 0.85  # what is left out is below the threshold
+
+
+def test_the_broken_image_is_listed_and_ends_nothing(base: Path) -> None:
+    run_all()
+    images = json.loads((base / "merged.json").read_bytes())["images"]
+    broken = next(image for image in images if image["file"] == "cam0/broken.jpg")
+    assert broken["detections"] is None
+    assert broken["failure"]
+    assert len(images) == 6
+
+
+def test_running_every_step_again_gives_the_same_bytes(base: Path) -> None:
+    run_all()
+    first = snapshot(base)
+    run_all()
+    assert snapshot(base) == first
+
+
+def test_running_from_nothing_gives_the_same_bytes(base: Path, tmp_path: Path) -> None:
+    inputs = snapshot(base)
+    run_all()
+    first = snapshot(base)
+    for name in first.keys() - inputs.keys():
+        (tmp_path / name).unlink()
+    run_all()
+    assert snapshot(base) == first
