@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from classification.reports.results import Results
     from classification.storage.samples import Sample
 
-MOST_ROWS = 24
+MOST_ROWS = 20
+MOST_FAILURES = 5
+_NAME_LETTERS = 40
 
 _LEAD = (
     "A detector drew the boxes, a classifier guessed among the 1000 categories of "
@@ -109,15 +111,17 @@ def summary(page: Page) -> str:
     if len(rows) > MOST_ROWS:
         lines.append(f"... and {len(rows) - MOST_ROWS} more on the page")
     lines += [
-        f"failed: {one_line(failure.name)}: {one_line(failure.reason)}"
-        for failure in page.failures[:MOST_ROWS]
+        f"failed: {_short(failure.name)}: {one_line(failure.reason)}"
+        for failure in page.failures[:MOST_FAILURES]
     ]
+    if len(page.failures) > MOST_FAILURES:
+        lines.append(f"... and {len(page.failures) - MOST_FAILURES} more failed")
     counts = ", ".join(f"{count.number} {count.what}" for count in page.counts)
     return "\n".join([*lines, counts])
 
 
 def _rows(picture: PictureView) -> list[tuple[str, ...]]:
-    name, truth = one_line(picture.name), _truth_text(picture.truth)
+    name, truth = _short(picture.name), _truth_text(picture.truth)
     if not picture.boxes:
         return [(name, truth, "no animal found", "")]
     return [
@@ -129,6 +133,12 @@ def _rows(picture: PictureView) -> list[tuple[str, ...]]:
         )
         for number, box in enumerate(picture.boxes)
     ]
+
+
+def _short(name: str) -> str:
+    """Cuts a long name at its beginning; images of a series differ at the end."""
+    text = one_line(name)
+    return text if len(text) <= _NAME_LETTERS else "..." + text[3 - _NAME_LETTERS :]
 
 
 def _truth_text(truth: Truth | None) -> str:

@@ -82,7 +82,15 @@ def test_a_long_summary_is_cut() -> None:
     shown = page(*(picture(f"{number}.jpg") for number in range(100)))
     lines = quickstart_page.summary(shown).splitlines()
     assert len(lines) == quickstart_page.MOST_ROWS + 3
-    assert lines[-2] == "... and 76 more on the page"
+    assert lines[-2] == "... and 80 more on the page"
+
+
+def test_long_names_and_many_failures_are_cut() -> None:
+    failures = tuple(Failure(f"{number}.jpg", "truncated") for number in range(7))
+    shown = page(picture("season_1/" * 9 + "0017.jpg"), failures=failures)
+    lines = quickstart_page.summary(shown).splitlines()
+    assert lines[1].startswith("...1/season_1/season_1/season_1/0017.jpg  no animal")
+    assert lines[-2] == "... and 2 more failed"
 
 
 def test_the_legend_explains_what_is_there() -> None:
