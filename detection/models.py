@@ -114,7 +114,7 @@ class ModelFile:
         if self.known is None:
             return {}
         found: dict[str, str | float] = {
-            "megadetector_version": f"v{self.known.version}",
+            "megadetector_version": _as_published(self.known.version),
             "typical_detection_threshold": self.known.typical_threshold,
         }
         if self.known.conservative_threshold is not None:
@@ -341,6 +341,11 @@ def _paragraph(known: KnownModel) -> str:
             f"  note       {known.note}",
         )
     )
+
+
+def _as_published(version: str) -> str:
+    """Puts the ``v`` before a version that is a number."""
+    return f"v{version}" if version[0].isdecimal() else version
 
 
 def _stem(name: str) -> str:

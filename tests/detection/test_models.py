@@ -191,6 +191,12 @@ class TestFiles:
             "typical_detection_threshold": 0.3,
         }
 
+    def test_a_version_that_is_a_name_takes_no_v(self, tmp_path: Path) -> None:
+        path = tmp_path / "megadetector_lite-20220528.onnx"
+        path.write_bytes(b"x")
+        metadata = resolve(str(path)).metadata()
+        assert metadata["megadetector_version"] == "lite-20220528"
+
     def test_another_file_that_goes_by_a_known_name(self, tmp_path: Path) -> None:
         path = tmp_path / "yolox_tiny_640_20220528.pth"
         path.write_bytes(b"not 40,571,013 bytes")
