@@ -235,7 +235,7 @@ def run(paths: Paths, *, options: Options) -> None:
     """
     results = predictions.open_file(paths.results)
     classifier = _match(results, label_index.read(paths.label_names), options.rule)
-    with open_table(seed=options.seed) as crops:
+    with open_table() as crops:
         if isinstance(paths.boxes, Path):
             boxes = detections.open_file(paths.boxes)
             _refuse_classified(boxes)
@@ -330,7 +330,7 @@ def _fill(
             where=f"{results.path}: row {second}, column path",
         )
     if options.samples_per_label is not None:
-        crops.sample(options.samples_per_label)
+        crops.sample(options.samples_per_label, seed=options.seed)
 
 
 def _read_crops(

@@ -29,11 +29,21 @@ import io
 import math
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, NoReturn, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    Generic,
+    NamedTuple,
+    NoReturn,
+    TypeAlias,
+    TypeVar,
+)
 
 import numpy as np
 
 from classification.artifacts import _names, layout
+from classification.runtime import parallel
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, in_file
 
@@ -50,10 +60,13 @@ RESERVED = (PATH, LABEL, WEIGHT)
 # an eighth of the time.
 _GZIP_LEVEL = 4
 _BLOCK_BYTES = 4 << 20
+_BULK_NUMBERS = 1 << 18
 _ROUNDING = 1e-3  # sums of float32 probabilities leave [0, 1] by less than this
 _NEEDS_QUOTES = frozenset(',"\r\n')
 
 FloatT = TypeVar("FloatT", np.float32, np.float64)
+# The text of each row's first columns, and its numbers, shape [rows, categories].
+_Rows: TypeAlias = "tuple[Sequence[str], NDArray[FloatT]]"
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,8 @@ class PredictionsFile:
     def _read(self, rows: int, dtype: type[FloatT]) -> Iterator[Predictions[FloatT]]:
         seen = _names.SeenNames()
         with in_file(self.path):
-            for batch in _parse_blocks(self, dtype):
+            # While these rows are used, the next ones are unpacked and parsed.
+            for batch in parallel.ahead(_parse_blocks(self, dtype)):
                 seen.add(batch.paths)
                 for start in range(0, len(batch.paths), rows):
                     yield _rows_of(batch, slice(start, start + rows))
@@ -195,7 +209,7 @@ def write_evaluated(
 def _write(
     path: Path,
     columns: Sequence[str],
-    blocks: Iterable[tuple[Sequence[str], NDArray[FloatT]]],
+    blocks: Iterable[_Rows[FloatT]],
 ) -> int:
     """Writes rows given as the text of their first columns and their numbers."""
     with in_file(path):
@@ -205,11 +219,35 @@ def _write(
     rows = 0
     with replacing(path) as file, _compressing(file, path) as out:
         out.write((",".join(_quoted(columns)) + "\n").encode())
-        for starts, numbers in blocks:
-            lines = zip(starts, _lines_of(numbers), strict=True)
-            out.write("".join(f"{start},{line}\n" for start, line in lines).encode())
-            rows += len(starts)
+        # While one block is formatted, the one before it is compressed.
+        texts = parallel.ordered_map(_format, _in_bulk(blocks), threads=2, ahead=1)
+        for count, text in texts:
+            out.write(text)
+            rows += count
     return rows
+
+
+def _in_bulk(blocks: Iterable[_Rows[FloatT]]) -> Iterator[list[_Rows[FloatT]]]:
+    """Puts small blocks together: formatting has a price per block."""
+    held: list[_Rows[FloatT]] = []
+    size = 0
+    for block in blocks:
+        held.append(block)
+        size += block[1].size
+        if size >= _BULK_NUMBERS:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def _format(blocks: list[_Rows[FloatT]]) -> tuple[int, bytes]:
+    """Returns the number of rows and their text."""
+    starts = [start for some, _ in blocks for start in some]
+    lines = zip(
+        starts, _lines_of(np.concatenate([rows for _, rows in blocks])), strict=True
+    )
+    return len(starts), "".join(f"{one},{line}\n" for one, line in lines).encode()
 
 
 @contextlib.contextmanager
@@ -277,8 +315,8 @@ def _unpacking(file: BinaryIO) -> Iterator[BinaryIO]:
     if not packed:
         yield file
         return
-    with gzip.GzipFile(fileobj=file) as unpacked, io.BufferedReader(unpacked) as reader:
-        yield reader
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        yield unpacked  # type: ignore[misc]  # it is a BinaryIO in all but name
 
 
 @contextlib.contextmanager
@@ -302,8 +340,7 @@ def _parse_blocks(
 ) -> Iterator[Predictions[FloatT]]:
     parse = _block_parser(file, dtype)
     with _open_binary(file.path) as binary:
-        blocks = _whole_rows(binary)
-        for number, block in enumerate(blocks):
+        for number, block in enumerate(_whole_rows(binary)):
             batch = parse(block, 0 if number else 1)
             if batch is None:
                 _refuse_first_fault(file)
@@ -356,6 +393,7 @@ def _block_parser(
         reading = arrow_csv.ReadOptions(
             column_names=list(file.columns),
             skip_rows_after_names=skip,
+            use_threads=False,
             block_size=max(len(block), 1),
         )
         try:

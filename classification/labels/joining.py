@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from classification.artifacts import detection_cache, detections, queried_images
@@ -14,11 +15,13 @@ from classification.runtime.errors import ArtifactError, ConfigurationError, in_
 from detection.records import MEGADETECTOR_CATEGORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from classification.artifacts.queried_images import QueriedImage
     from classification.storage.crop_table import CropTable, Found
+
+_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Queried:
     images: Path
     cache_dir: Path | None
     detector_version: str | None
+
+
+def _batched(documents: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
+    """Yields them by the hundreds: as many as a look-up takes at a time."""
+    rest = iter(documents)
+    while some := tuple(islice(rest, _BATCH)):
+        yield some
 
 
 class Joiner:
@@ -65,19 +75,24 @@ class Joiner:
             ArtifactError: a crop's image or box is not among them.
             ConfigurationError: a wanted dataset is not among them.
         """
-        for document in progress.track(documents(), total=None, unit="images"):
-            name = detections.name_of(document)
-            if not self._is_wanted(name):
-                continue
-            found = self._crops.of_image(name)
-            self._images += 1
-            self._classified_images += bool(found)
-            self._boxes += len(found)
-            yield self._classify(document, found) if found else document
+        for some in _batched(progress.track(documents(), total=None, unit="images")):
+            yield from self._join_some(some)
         if self._boxes < len(self._crops):
             self._refuse_other(detections.name_of(document) for document in documents())
         if absent := sorted((self._datasets or frozenset()) - self._found_datasets):
             raise ConfigurationError(f"--datasets: no image of {some_of(absent)}")
+
+    def _join_some(self, documents: Sequence[bytes]) -> Iterator[bytes]:
+        named = [(detections.name_of(document), document) for document in documents]
+        wanted = [one for one in named if self._is_wanted(one[0])]
+        found_by_image = self._crops.of_images([name for name, _ in wanted])
+        self._images += len(wanted)
+        for name, document in wanted:
+            found = found_by_image.get(name)
+            if found:
+                self._classified_images += 1
+                self._boxes += len(found)
+            yield self._classify(document, found) if found else document
 
     def _is_wanted(self, name: str) -> bool:
         if self._datasets is None:
@@ -182,11 +197,14 @@ def _gather_cached(crops: CropTable, sources: Queried) -> Header:
     }
     header = detection_cache.agreed_header(list(caches.values()))
     for dataset, cache in caches.items():
-        for document in cache.documents():
-            image = f"{dataset}/{detections.name_of(document)}"
-            if crops.of_image(image):
-                renamed = detections.classify(document, {}, file=image)
-                crops.keep_document(image, renamed)
+        for some in _batched(cache.documents()):
+            document_by_image = {
+                f"{dataset}/{detections.name_of(document)}": document
+                for document in some
+            }
+            for image in crops.of_images(list(document_by_image)):
+                text = detections.classify(document_by_image[image], {}, file=image)
+                crops.keep_document(image, text)
     return Header(
         info={**info, "detector": header.detector},
         detection_categories=header.detection_categories,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -53,3 +54,23 @@ def ordered_map(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yields ``items``, while a thread is already at the one that comes next.
+
+    Args:
+        items: read in that thread, one after the other; what it raises is raised here,
+            in its turn.
+    """
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(_next_of, iterator)
+        while taken := pending.result():
+            pending = pool.submit(_next_of, iterator)
+            yield from taken
+
+
+def _next_of(iterator: Iterator[T]) -> tuple[T, ...]:
+    """Returns the next item, or nothing at the end."""
+    return tuple(islice(iterator, 1))

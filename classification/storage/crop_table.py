@@ -8,6 +8,7 @@ that nothing is left behind even if the process is killed.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from classification.artifacts.layout import CropName
 
@@ -23,7 +24,7 @@ _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE crops (
-    image TEXT, box INTEGER, row INTEGER, suffix TEXT, label TEXT, draw BLOB, said BLOB
+    image TEXT, box INTEGER, row INTEGER, suffix TEXT, label TEXT, said BLOB
 );
 CREATE TABLE documents (image TEXT PRIMARY KEY, text BLOB) WITHOUT ROWID;
 BEGIN
@@ -36,7 +37,9 @@ GROUP BY image, box HAVING count(*) > 1 ORDER BY max(row) LIMIT 1
 _SAMPLE = """
 DELETE FROM crops WHERE rowid NOT IN (
     SELECT rowid FROM (
-        SELECT rowid, row_number() OVER (PARTITION BY label ORDER BY draw, row) AS place
+        SELECT rowid, row_number() OVER (
+            PARTITION BY label ORDER BY draw(image, box), image, box
+        ) AS place
         FROM crops
     ) WHERE place <= ?
 )
@@ -48,6 +51,10 @@ GROUP BY image HAVING min(suffix = '') <> max(suffix = '') ORDER BY max(row) LIM
 _IMAGES = """
 SELECT image, min(row) FROM crops
 WHERE (suffix = '') = ? GROUP BY image ORDER BY image
+"""
+_OF_IMAGES = """
+SELECT image, box, row, said FROM crops
+WHERE image IN (SELECT value FROM json_each(?)) ORDER BY image, box
 """
 _UNDOCUMENTED = """
 SELECT image, min(row) FROM crops
@@ -87,11 +94,8 @@ class Found(NamedTuple):
 
 
 @contextmanager
-def open_table(*, seed: int = 0) -> Iterator[CropTable]:
+def open_table() -> Iterator[CropTable]:
     """Makes an empty table, which is gone when the block ends.
-
-    Args:
-        seed: of the draw of ``sample``.
 
     Raises:
         StorageError: the temporary folder is full.
@@ -99,7 +103,7 @@ def open_table(*, seed: int = 0) -> Iterator[CropTable]:
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as database:
             database.executescript(_SCHEMA)
-            yield CropTable(database, seed)
+            yield CropTable(database)
     except sqlite3.OperationalError as error:
         raise StorageError(f"temporary table: {error} (see TMPDIR)") from error
 
@@ -107,32 +111,19 @@ def open_table(*, seed: int = 0) -> Iterator[CropTable]:
 class CropTable:
     """A table of crops, and of the documents of their images."""
 
-    def __init__(self, database: sqlite3.Connection, seed: int) -> None:
+    def __init__(self, database: sqlite3.Connection) -> None:
         """Takes over a connection; call ``open_table`` instead."""
         self._database = database
-        self._seed = seed
 
     def add(self, crops: Iterable[ClassifiedCrop]) -> None:
         """Adds crops; once all are in, ``find_repeated`` makes them quick to find."""
         self._database.executemany(
-            "INSERT INTO crops VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO crops VALUES (?, ?, ?, ?, ?, ?)",
             (
-                (
-                    one.crop.image,
-                    one.crop.index,
-                    one.row,
-                    one.crop.suffix,
-                    one.label,
-                    self._draw(str(one.crop)),
-                    one.said,
-                )
-                for one in crops
+                (crop.image, crop.index, row, crop.suffix, label, said)
+                for row, crop, label, said in crops
             ),
         )
-
-    def _draw(self, name: str) -> bytes:
-        drawn = hashlib.blake2b(f"{self._seed} {name}".encode(), digest_size=8)
-        return drawn.digest()
 
     def find_repeated(self) -> tuple[int, int] | None:
         """Returns two rows that tell of the same box, or None; the second one first met.
@@ -143,11 +134,17 @@ class CropTable:
         pair: tuple[int, int] | None = self._database.execute(_REPEATED).fetchone()
         return pair
 
-    def sample(self, per_label: int) -> None:
+    def sample(self, per_label: int, *, seed: int) -> None:
         """Keeps at most so many crops of each label, drawn at random.
 
-        The draw depends on the seed and the crops' names alone, not on their order.
+        The draw depends on the seed and the boxes alone, not on their order.
         """
+
+        def draw(image: str, box: int) -> bytes:
+            text = f"{seed} {box} {image}".encode()
+            return hashlib.blake2b(text, digest_size=8).digest()
+
+        self._database.create_function("draw", 2, draw, deterministic=True)
         self._database.execute(_SAMPLE, (per_label,))
 
     def find_mixed(self) -> tuple[str, int] | None:
@@ -168,12 +165,13 @@ class CropTable:
         """
         yield from self._database.execute(_IMAGES, (ground_truth,))
 
-    def of_image(self, image: str) -> list[Found]:
-        """Returns the classified boxes of an image, by position."""
-        rows = self._database.execute(
-            "SELECT box, row, said FROM crops WHERE image = ? ORDER BY box", (image,)
-        )
-        return [Found(*row) for row in rows]
+    def of_images(self, images: Sequence[str]) -> dict[str, list[Found]]:
+        """Returns the classified boxes of each image that has any, by position."""
+        wanted = json.dumps(images)
+        found: dict[str, list[Found]] = {}
+        for image, *rest in self._database.execute(_OF_IMAGES, (wanted,)):
+            found.setdefault(image, []).append(Found(*rest))
+        return found
 
     def find_other(self, images: Iterable[str]) -> tuple[str, int] | None:
         """Returns the first crop's image and row that is of none of ``images``.

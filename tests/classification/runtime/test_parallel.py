@@ -105,3 +105,36 @@ def test_leaving_early_cancels_what_has_not_begun() -> None:
     threading.Timer(0.05, may_go.set).start()
     mapped.close()  # type: ignore[attr-defined]  # a generator is promised as an iterator
     assert len(started) < 8
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers()))
+def test_ahead_yields_what_it_is_given(numbers: list[int]) -> None:
+    assert list(parallel.ahead(numbers)) == numbers
+
+
+def test_ahead_reads_one_item_further_in_a_thread() -> None:
+    read = threading.Semaphore(0)
+    threads = set()
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            threads.add(threading.get_ident())
+            yield number
+            read.release()
+
+    for _ in parallel.ahead(items()):
+        assert read.acquire(timeout=5)
+    assert threading.get_ident() not in threads
+
+
+def test_ahead_raises_what_reading_raises_in_its_turn() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("late")
+
+    taken = []
+    with pytest.raises(ValueError, match="late"):
+        taken.extend(parallel.ahead(items()))
+    read = parallel.ahead(items())
+    assert next(read) == 1
