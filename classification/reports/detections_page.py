@@ -258,7 +258,7 @@ class Page:
 
     @property
     def counts(self) -> tuple[Count, ...]:
-        """Returns the numbers of the head; a kind of answer without a box is left out."""
+        """Returns the numbers of the head; what there is none of is left out."""
         boxes = [box for picture in self.pictures for box in picture.boxes]
         number_by_kind = Counter(box.answer.kind for box in boxes)
         texts: tuple[tuple[Kind, str], ...] = (
@@ -267,12 +267,13 @@ class Page:
             ("other", "in no group"),
             ("unsure", "unsure"),
         )
-        kinds = [Count(number_by_kind[kind], text) for kind, text in texts]
+        rest = [Count(number_by_kind[kind], text) for kind, text in texts]
+        rest.append(Count(len(self.failures), "could not be used"))
         shown = len(self.pictures)
         return (
             Count(shown, "picture" if shown == 1 else "pictures"),
             Count(len(boxes), "box" if len(boxes) == 1 else "boxes"),
-            *(count for count in kinds if count.number),
+            *(count for count in rest if count.number),
         )
 
 

@@ -254,7 +254,7 @@ def test_nothing_found_still_makes_a_page(
         "a.jpg    no animal found",
         "b.jpg    no animal found",
         "failed: c.jpg: not an image file",
-        "2 pictures, 0 boxes",
+        "2 pictures, 0 boxes, 1 could not be used",
         "",
         f"wrote {output / 'index.html'}; open it in a browser",
     ]

@@ -74,7 +74,7 @@ def test_summary_of_ones_own_pictures() -> None:
         "picture  answer            best exact guess",
         "a\\n.jpg  domestic cat 92%  tabby 61%",
         "failed: b.jpg: truncated",
-        "1 picture, 1 box, 1 with a group",
+        "1 picture, 1 box, 1 with a group, 1 could not be used",
     ]
 
 

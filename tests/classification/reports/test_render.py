@@ -74,7 +74,10 @@ def test_a_link_stays_beside_the_page() -> None:
 
 def test_commands_are_shown_as_they_are() -> None:
     text = html(steps=(Step("Detect", "ct-run-detector-batch 'a b' > x"),))
-    assert "<code>ct-run-detector-batch &#39;a b&#39; &gt; x</code>" in text
+    code = re.search(r"<code>(.*?)</code>", text)
+    assert code
+    shown = re.sub("</?span>", "", code[1])
+    assert shown == "ct-run-detector-batch &#39;a b&#39; &gt; x"
 
 
 @pytest.mark.parametrize(
