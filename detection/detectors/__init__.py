@@ -20,10 +20,12 @@ from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from detection.detectors.torch_engine import Checkpoint
     from detection.models import ModelFile
     from detection.records import Detection
 
@@ -118,14 +120,38 @@ def load(model: ModelFile, options: Options = DEFAULT_OPTIONS) -> Detector:
             )
 
 
+def convert(model: ModelFile, target: Path, options: Options) -> None:
+    """Writes a YOLOv5 or ultralytics checkpoint as an ONNX file.
+
+    The file runs without the package that read the checkpoint, and without trust. In
+    the user's cache folder, under the name of the model with ``.onnx``, it is taken
+    whenever the model is asked for by name.
+
+    Raises:
+        ModelError: as for ``load``, or the file is no such checkpoint.
+        MissingExtraError: as for ``load``.
+    """
+    from detection.detectors import torch_engine  # noqa: PLC0415 - see load
+
+    torch_engine.export(_unpickle(model, options), model, options, target)
+
+
 def _load_checkpoint(model: ModelFile, options: Options) -> Detector:
     from detection.detectors.checkpoint import Kind, kind_of  # noqa: PLC0415 - see load
 
-    kind = kind_of(model.path)
-    if kind is Kind.TENSORS:
+    if kind_of(model.path) is Kind.TENSORS:
         from detection.detectors import lite  # noqa: PLC0415 - likewise
 
         return lite.load(model, options)
+    from detection.detectors import torch_engine  # noqa: PLC0415 - likewise
+
+    return torch_engine.build(_unpickle(model, options), model, options)
+
+
+def _unpickle(model: ModelFile, options: Options) -> Checkpoint:
+    from detection.detectors.checkpoint import Kind, kind_of  # noqa: PLC0415 - see load
+
+    kind = kind_of(model.path)
     if kind not in {Kind.YOLOV5, Kind.ULTRALYTICS}:
         raise ModelError(
             f"{model.path}: {kind.value}, which no engine reads; export it to ONNX"
@@ -138,7 +164,7 @@ def _load_checkpoint(model: ModelFile, options: Options) -> Detector:
     if kind is Kind.YOLOV5:
         from detection.detectors import yolov5  # noqa: PLC0415 - likewise
 
-        return yolov5.load(model, options)
+        return yolov5.read(model.path)
     from detection.detectors import ultralytics  # noqa: PLC0415 - likewise
 
-    return ultralytics.load(model, options)
+    return ultralytics.read(model.path)

@@ -15,34 +15,28 @@ from detection.detectors import torch_engine
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from detection.detectors import Options
-    from detection.detectors.network import NetworkDetector
-    from detection.models import ModelFile
-
 # The package is to read a file, not to install packages, print or look at the network.
 _QUIET = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}
 
 
-def load(model: ModelFile, options: Options) -> NetworkDetector:
-    """Loads an ultralytics checkpoint; the caller has made sure that it is trusted.
+def read(path: Path) -> torch_engine.Checkpoint:
+    """Unpickles an ultralytics checkpoint; the caller has made sure that it is trusted.
 
     Raises:
         MissingExtraError: the package is not installed.
         ModelError: the checkpoint is damaged or no detector.
     """
-    yolo = _open(model.path)
+    yolo = _open(path)
     if yolo.task != "detect":
-        raise ModelError(f"{model.path}: made to {yolo.task}, not to detect")
+        raise ModelError(f"{path}: made to {yolo.task}, not to detect")
     network = yolo.model.float()
     size = yolo.overrides.get("imgsz")
-    found = torch_engine.Checkpoint(
-        network=network.fuse(verbose=False),
+    return torch_engine.Checkpoint(
+        network=torch_engine.settled(network.fuse(verbose=False)),
         names=dict(network.names),
         stride_px=int(max(network.stride)),
         image_size_px=size if isinstance(size, int) else None,
     )
-    size_px = model.known.image_size_px if model.known else None
-    return torch_engine.build(found, model.path, options, table_size_px=size_px)
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401 - the package may be absent, so has no types

@@ -23,32 +23,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from detection.detectors import Options
-    from detection.detectors.network import NetworkDetector
-    from detection.models import ModelFile
-
 _MODULES = ("models", "models.common", "models.experimental", "models.yolo", "utils")
 
 
-def load(model: ModelFile, options: Options) -> NetworkDetector:
-    """Loads a YOLOv5 checkpoint; the caller has made sure that it is trusted.
+def read(path: Path) -> torch_engine.Checkpoint:
+    """Unpickles a YOLOv5 checkpoint; the caller has made sure that it is trusted.
 
     Raises:
         MissingExtraError: the package is not installed.
-        ModelError: the checkpoint is damaged or no detector.
+        ModelError: the checkpoint is damaged or holds no network.
     """
-    size_px = model.known.image_size_px if model.known else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package is older than what it stands on
-        with _historic_names(model.path):
-            network = _modernised(_read(model.path))
-        names = getattr(network, "names", {})
-        found = torch_engine.Checkpoint(
-            network=network,
-            names=dict(enumerate(names)) if isinstance(names, list) else names,
-            stride_px=int(max(getattr(network, "stride", [32]))),
-        )
-        return torch_engine.build(found, model.path, options, table_size_px=size_px)
+        with _historic_names(path):
+            network = torch_engine.settled(_modernised(_read(path)))
+    names = getattr(network, "names", {})
+    return torch_engine.Checkpoint(
+        network=network,
+        names=dict(enumerate(names)) if isinstance(names, list) else names,
+        stride_px=int(max(getattr(network, "stride", [32]))),
+    )
 
 
 @contextmanager

@@ -113,3 +113,14 @@ def test_the_tensorflow_extra_is_named(tmp_path: Path) -> None:
         f"{path}: a TensorFlow graph (licence of TensorFlow: Apache-2.0) needs an extra: "
         "pip install 'cameratraps-classifier[tensorflow]'"
     )
+
+
+def test_only_checkpoints_are_converted(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"model": {"w": torch.zeros(1)}}, path)
+    with pytest.raises(ModelError) as error:
+        detectors.convert(models.resolve(str(path)), tmp_path / "m.onnx", TRUSTED)
+    assert str(error.value) == (
+        f"{path}: a checkpoint of plain tensors, which no engine reads; export it to ONNX"
+    )
+    assert not (tmp_path / "m.onnx").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,22 @@ import torch
 
 from classification.runtime.errors import ModelError
 from detection.boxes import Box
-from detection.detectors import Options
+from detection.detectors import Options, onnx
 from detection.detectors.heads import Head
-from detection.detectors.torch_engine import Checkpoint, build, pick_device
+from detection.detectors.torch_engine import (
+    Checkpoint,
+    build,
+    export,
+    pick_device,
+    settled,
+)
+from detection.models import ModelFile, find
 from detection.records import Detection
 
 if TYPE_CHECKING:
     from detection.detectors.network import NetworkDetector
 
-FILE = Path("m.pt")
+FILE = ModelFile(path=Path("m.pt"), name="m.pt")
 
 
 class OneBox(torch.nn.Module):
@@ -38,11 +46,12 @@ class OneBox(torch.nn.Module):
 
 
 def detector(options: Options = Options(), **facts: int) -> NetworkDetector:  # noqa: B008 - frozen
-    table_size_px = facts.pop("table_size_px", None)
-    found = Checkpoint(
-        network=OneBox(), names={0: "fox", 1: "hen"}, stride_px=32, **facts
-    )
-    return build(found, FILE, options, table_size_px=table_size_px)
+    return build(checkpoint(**facts), FILE, options)
+
+
+def checkpoint(**facts: int) -> Checkpoint:
+    names = {0: "fox", 1: "hen"}
+    return Checkpoint(network=OneBox(), names=names, stride_px=32, **facts)
 
 
 def test_a_network_becomes_a_detector() -> None:
@@ -60,9 +69,10 @@ def test_a_network_becomes_a_detector() -> None:
 def test_who_says_the_size() -> None:
     assert detector().letterbox.width_px == 640
     assert detector(image_size_px=960).letterbox.width_px == 960
-    table = detector(image_size_px=960, table_size_px=1280)
+    known = replace(FILE, known=find("MDV5A"))
+    table = build(checkpoint(image_size_px=960), known, Options())
     assert table.letterbox.width_px == 1280
-    asked = detector(Options(image_size_px=320), table_size_px=1280)
+    asked = build(checkpoint(), known, Options(image_size_px=320))
     assert asked.letterbox.width_px == 320
 
 
@@ -78,7 +88,7 @@ def test_threads_are_torch_s_own() -> None:
 def test_an_output_of_no_yolo() -> None:
     found = Checkpoint(network=OneBox(rows=3), names={}, stride_px=32)
     with pytest.raises(ModelError) as error:
-        build(found, FILE, Options(), table_size_px=None)
+        build(found, FILE, Options())
     assert str(error.value) == (
         "m.pt: its output [3, 336] is not that of a YOLO detector"
     )
@@ -92,6 +102,30 @@ def test_devices() -> None:
     assert str(error.value) == (
         f"device cuda:99 was asked for, but torch finds {torch.cuda.device_count()} CUDA devices here"
     )
+
+
+def test_settled_weights_need_no_gradients() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
+    network[0].weight = torch.nn.Parameter(torch.ones(2, 2))
+    assert not settled(network).training
+    assert not any(one.requires_grad for one in network.parameters())
+
+
+@pytest.mark.slow
+def test_the_exported_network_is_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    export(checkpoint(), FILE, Options(image_size_px=128), path)
+    exported = onnx.load(ModelFile(path=path, name="m.pt"), Options())
+    assert (exported.head, exported.categories) == (
+        Head.YOLOV8,
+        {"1": "fox", "2": "hen"},
+    )
+    image = np.zeros((128, 128, 3), dtype=np.uint8)
+    found = [
+        one.detect([one.prepare(image)], threshold=0.5)
+        for one in (exported, detector(image_size_px=128))
+    ]
+    assert found[0] == found[1] != [()]
 
 
 @pytest.mark.gpu

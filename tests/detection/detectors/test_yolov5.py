@@ -78,11 +78,28 @@ class TestWithThePackage:
         (found,) = detector.detect([prepared], threshold=0.0001)
         assert all(0 <= one.bbox.left <= one.bbox.right <= 1 for one in found)
 
+    def test_a_checkpoint_is_converted(self, checkpoint: Path, tmp_path: Path) -> None:
+        options = Options(trust_model=True, image_size_px=320)
+        model = models.resolve(str(checkpoint))
+        target = tmp_path / "md_v5a.0.0.onnx"
+        detectors.convert(model, target, options)
+        converted = models.resolve(str(target))
+        assert converted.name == "md_v5a.0.0.pt"
+        image = pixels(photograph(320, 320))
+        found = [
+            one.detect([one.prepare(image)], threshold=0.001)[0][:20]
+            for one in (detectors.load(converted), detectors.load(model, options))
+        ]
+        assert [one.conf for one in found[0]] == pytest.approx(
+            [one.conf for one in found[1]], abs=0.0011
+        )
+        assert found[0]
+
     def test_a_checkpoint_without_a_network(self, tmp_path: Path) -> None:
         path = tmp_path / "m.pt"
         torch.save({"epoch": 1}, path)
         with pytest.raises(ModelError) as error:
-            yolov5.load(models.resolve(str(path)), TRUSTED)
+            yolov5.read(path)
         assert str(error.value) == f"{path}: holds no network"
 
     def test_a_checkpoint_that_cannot_be_unpickled(self, tmp_path: Path) -> None:
