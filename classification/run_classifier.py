@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from classification.modeling.inference import Classifier
 
-_CPU_BATCH, _GPU_BATCH = 8, 64
+_CPU_BATCH, _GPU_BATCH = 16, 64
 
 _logger = logging.getLogger(__name__)
 
@@ -360,7 +360,7 @@ def _classify_rest(work: _Work, kept: Journal, options: Options) -> None:
         _logger.info("going on after %d crops of an interrupted run", done)
     with progress.bar(work.crops.count, unit="crops", initial=done) as shown:
         for batch in loader.load(names):
-            rows = work.classifier.predict(batch.images)
+            rows = work.classifier.predict(batch.squares)
             kept.append([_to_record(batch, rows)])
             shown.update(len(batch.names))
 

@@ -33,6 +33,24 @@ def tiny_network(outputs: int = 3) -> torch.nn.Module:
     return network.eval()
 
 
+def lively(network: torch.nn.Module, side: int) -> torch.nn.Module:
+    """Fits the batch norms of random weights to noise; returns the network.
+
+    Without this, values vanish on their way through a deep network of random weights,
+    and every comparison of its outputs is one of zeros.
+    """
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()
+    with torch.no_grad():
+        network(torch.randn(8, 3, side, side))
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+    return network.eval()
+
+
 def tiny_onnx(outputs: int = 3) -> bytes:
     """Returns an ONNX network that averages over the image, then weighs channels."""
     import onnx  # noqa: PLC0415 - heavy, and few tests need it

@@ -36,14 +36,14 @@ class Batch:
 
     Attributes:
         names: of all crops of the batch.
-        images: shape [N, 3, S, S]; black where a crop failed. Only valid until the
+        squares: shape [N, S, S, 3]; black where a crop failed. Only valid until the
             next batch is asked for.
         reason_by_place: why a crop failed, by its place in ``names``.
         note_by_place: how an unusual one was read, by its place.
     """
 
     names: list[str]
-    images: NDArray[np.float32]
+    squares: NDArray[np.uint8]
     reason_by_place: dict[int, str] = field(default_factory=dict)
     note_by_place: dict[int, str] = field(default_factory=dict)
 
@@ -70,11 +70,11 @@ class Loader:
         """Yields a batch for each list of names, in order."""
         side = self.preprocessing.image_size
         # Large arrays are used again and again: a fresh one costs a fault per page.
-        free: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
+        free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
         for _ in range(self.threads * _AHEAD + 1):
-            free.put(np.empty((self.batch_size, 3, side, side), np.float32))
+            free.put(np.empty((self.batch_size, side, side, 3), np.uint8))
 
-        def prepare(names: list[str]) -> tuple[Batch, NDArray[np.float32]]:
+        def prepare(names: list[str]) -> tuple[Batch, NDArray[np.uint8]]:
             buffer = free.get()
             return self._fill(names, buffer[: len(names)]), buffer
 
@@ -84,20 +84,20 @@ class Loader:
             yield batch
             free.put(buffer)
 
-    def _fill(self, names: list[str], images: NDArray[np.float32]) -> Batch:
-        batch = Batch(names=names, images=images)
+    def _fill(self, names: list[str], squares: NDArray[np.uint8]) -> Batch:
+        batch = Batch(names=names, squares=squares)
         for place, name in enumerate(names):
             try:
-                if note := self._fill_one(name, images[place]):
+                if note := self._fill_one(name, squares[place]):
                     batch.note_by_place[place] = note
             except ItemError as error:
-                images[place] = 0
+                squares[place] = 0
                 batch.reason_by_place[place] = str(error)
         return batch
 
-    def _fill_one(self, name: str, out: NDArray[np.float32]) -> str:
+    def _fill_one(self, name: str, out: NDArray[np.uint8]) -> str:
         if not name.isprintable() and "\udc80" <= max(name) <= "\udcff":
             raise ItemError("its name is not UTF-8")
         opened = open_image(self.store.read(name), max_pixels=self.max_pixels)
-        preprocessing.fill(opened.image, self.preprocessing, out)
+        out[:] = preprocessing.square(opened.image, self.preprocessing.image_size)
         return opened.note

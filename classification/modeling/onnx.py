@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from classification.modeling.inference import cuda_index, softmax
+from classification.modeling.inference import Runner, cuda_index
 from classification.runtime.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
@@ -46,15 +46,17 @@ class OnnxClassifier:
         self.preprocessing = preprocessing
         self.fingerprint = hashlib.sha256(data).hexdigest()
         wanted = _choose_device(resources.device)
-        self._session = _open_session(data, wanted, resources.threads)
+        self._session = _open_session(data, wanted)
         # A GPU whose libraries do not fit is passed over without an error.
         self.device = wanted if _CUDA in self._session.get_providers() else "cpu"
         self._input: str = self._session.get_inputs()[0].name
         self._check()
+        threads = resources.threads if self.device == "cpu" else 0
+        self._run = Runner(self.logits, preprocessing.normalisation, threads)
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns probabilities, shape [N, categories]; see ``Classifier.predict``."""
-        return softmax(self.logits(images))
+        return self._run(squares)
 
     def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns what the network gives before the softmax, shape [N, categories]."""
@@ -97,14 +99,12 @@ def _choose_device(wanted: str) -> str:
     return wanted
 
 
-def _open_session(data: bytes, device: str, threads: int) -> Any:  # noqa: ANN401 - onnxruntime is untyped
+def _open_session(data: bytes, device: str) -> Any:  # noqa: ANN401 - onnxruntime is untyped
     import onnxruntime as ort  # noqa: PLC0415 - heavy; only when a model is run
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1  # each thread of the caller has an image
     options.log_severity_level = 3  # errors alone
-    # Threads that wait by spinning take the processor from those that decode images.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     index = cuda_index(device)
     providers = [_CPU] if index is None else [(_CUDA, {"device_id": index}), _CPU]
     try:

@@ -45,39 +45,43 @@ def resized_size(width: int, height: int, shorter_side: int) -> tuple[int, int]:
     return int(shorter_side * width / height), shorter_side
 
 
-def square(image: Image.Image, side: int) -> Image.Image:
+def square(image: Image.Image, side: int) -> NDArray[np.uint8]:
     """Resizes the shorter side to ``side`` pixels and cuts out the centre.
 
     Args:
-        image: mode RGB.
+        image: mode RGB, any size.
         side: in pixels.
 
     Returns:
-        An RGB image of ``side`` x ``side`` pixels.
+        Shape [side, side, 3], RGB.
     """
     width, height = resized_size(*image.size, side)
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
     # Python rounds halves to even, and so does torchvision's centre crop.
     left, top = round((width - side) / 2), round((height - side) / 2)
-    return resized.crop((left, top, left + side, top + side))
+    return np.asarray(resized.crop((left, top, left + side, top + side)))
 
 
-def fill(
-    image: Image.Image, preprocessing: Preprocessing, out: NDArray[np.float32]
-) -> None:
-    """Writes the network's input for one image into ``out``.
+def normalise(
+    squares: NDArray[np.uint8], normalisation: Normalisation
+) -> NDArray[np.float32]:
+    """Returns a network's input for squares of pixels.
 
     Args:
-        image: mode RGB, any size.
-        preprocessing: what the network was trained with.
-        out: shape [3, S, S], overwritten; part of a batch that is used again and
-            again, because fresh large arrays cost more than the arithmetic.
+        squares: shape [N, S, S, 3], RGB.
+        normalisation: what the network was trained with.
+
+    Returns:
+        Shape [N, 3, S, S], contiguous.
     """
-    pixels = np.asarray(square(image, preprocessing.image_size)).transpose(2, 0, 1)
-    scale = preprocessing.normalisation
-    np.divide(pixels, np.float32(scale.divisor), out=out)
-    out -= _per_channel(scale.mean)
-    out /= _per_channel(scale.std)
+    count, height, width, channels = squares.shape
+    images = np.empty((count, channels, height, width), np.float32)
+    np.divide(
+        squares.transpose(0, 3, 1, 2), np.float32(normalisation.divisor), out=images
+    )
+    images -= _per_channel(normalisation.mean)
+    images /= _per_channel(normalisation.std)
+    return images
 
 
 def _per_channel(values: tuple[float, float, float]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from classification.modeling import allocator, networks, torchscript
-from classification.modeling.inference import cuda_index, softmax
+from classification.modeling.inference import Runner, cuda_index
 from classification.runtime.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TorchClassifier:
         self.fingerprint = fingerprint
         self.device = choose_device(resources.device)
         if self.device == "cpu":
-            torch.set_num_threads(resources.threads)
+            torch.set_num_threads(1)  # each thread of the caller has an image
             allocator.keep_freed_memory()
         self._network = network.eval().to(self.device)
         outputs = self._probe()
@@ -64,10 +64,16 @@ class TorchClassifier:
                 f"the network has {outputs} outputs, its manifest "
                 f"{len(self.categories)} labels"
             )
+        threads = resources.threads if self.device == "cpu" else 0
+        self._run = Runner(self.logits, preprocessing.normalisation, threads)
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns probabilities, shape [N, categories]; see ``Classifier.predict``."""
-        return softmax(self._logits(images).numpy(force=True))
+        return self._run(squares)
+
+    def logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns what the network gives before the softmax, shape [N, categories]."""
+        return self._logits(images).numpy(force=True)
 
     def _logits(self, images: NDArray[np.float32]) -> torch.Tensor:
         with torch.inference_mode():

@@ -39,12 +39,11 @@ def test_batches_come_in_order(crops: Path, threads: int) -> None:
     lists = [NAMES[0:3], NAMES[3:6], NAMES[6:]]
     seen = []
     for batch in _loader(crops, threads).load(lists):
-        assert batch.images.shape == (len(batch.names), 3, 16, 16)
-        for name, image in zip(batch.names, batch.images, strict=True):
-            expected = np.empty((3, 16, 16), np.float32)
+        assert batch.squares.shape == (len(batch.names), 16, 16, 3)
+        for name, square in zip(batch.names, batch.squares, strict=True):
             opened = open_image((crops / name).read_bytes())
-            preprocessing.fill(opened.image, TINY, expected)
-            np.testing.assert_array_equal(image, expected)
+            expected = preprocessing.square(opened.image, 16)
+            np.testing.assert_array_equal(square, expected)
         seen.append(batch.names)
     assert seen == lists
 
@@ -58,8 +57,8 @@ def test_a_crop_that_cannot_be_read_leaves_black(crops: Path) -> None:
     (crops / NAMES[1]).write_bytes(b"no image")
     (batch,) = _loader(crops).load([NAMES[:3]])
     assert batch.reason_by_place == {1: "not an image file"}
-    assert not batch.images[1].any()
-    assert batch.images[0].any()
+    assert not batch.squares[1].any()
+    assert batch.squares[0].any()
 
 
 def test_notes_and_odd_names(crops: Path) -> None:

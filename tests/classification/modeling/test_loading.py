@@ -73,7 +73,7 @@ def test_torchscript(tmp_path: Path) -> None:
     assert classifier.categories == ("0", "1", "2")
     assert classifier.preprocessing.image_size == 224
     small = loading.open_classifier(path, CPU, image_size=32)
-    assert small.predict(np.zeros((2, 3, 32, 32), np.float32)).shape == (2, 3)
+    assert small.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 3)
 
 
 def test_a_checkpoint_is_no_model(tmp_path: Path) -> None:

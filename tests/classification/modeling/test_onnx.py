@@ -29,11 +29,14 @@ def _open(data: bytes, labels: tuple[str, ...] = classifiers.LABELS) -> OnnxClas
 
 def test_predict() -> None:
     classifier = _open(classifiers.tiny_onnx())
-    images = np.random.default_rng(0).standard_normal((5, 3, 16, 16), np.float32)
-    found = classifier.predict(images)
+    squares = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    found = classifier.predict(squares)
     assert found.shape == (5, 3)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    for index in range(5):  # an image's result does not depend on those beside it
+        alone = classifier.predict(squares[index : index + 1])
+        np.testing.assert_array_equal(alone[0], found[index])
     assert classifier.device == "cpu"
     assert len(classifier.fingerprint) == 64
 
@@ -79,7 +82,7 @@ def test_torch_is_not_imported(tmp_path: Path) -> None:
         "from classification.modeling.inference import Resources\n"
         "import numpy as np\n"
         f"c = loading.open_classifier(Path({str(path)!r}), Resources(device='cpu'))\n"
-        "c.predict(np.zeros((1, 3, 16, 16), np.float32))\n"
+        "c.predict(np.zeros((1, 16, 16, 3), np.uint8))\n"
         "print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))\n"
     )
     done = subprocess.run(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from classification.modeling import torch_inference
+from classification.modeling import preprocessing, torch_inference
 from classification.modeling.inference import Resources, softmax
 from classification.modeling.preprocessing import Preprocessing
 from classification.modeling.torch_inference import TorchClassifier
@@ -20,10 +20,11 @@ TINY = Preprocessing(image_size=classifiers.SIDE)
 def test_predict() -> None:
     network = classifiers.tiny_network()
     classifier = TorchClassifier(network, TINY, CPU, "f")
-    images = np.random.default_rng(0).standard_normal((4, 3, 16, 16), np.float32)
+    squares = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    images = preprocessing.normalise(squares, TINY.normalisation)
     with torch.inference_mode():
         expected = softmax(network(torch.from_numpy(images)).numpy())
-    np.testing.assert_array_equal(classifier.predict(images), expected)
+    np.testing.assert_allclose(classifier.predict(squares), expected, atol=1e-6)
     assert classifier.categories == ("0", "1", "2")
     assert classifier.device == "cpu"
 
@@ -78,8 +79,8 @@ def test_on_a_gpu() -> None:
     classifier = TorchClassifier(
         classifiers.tiny_network(), TINY, Resources(device="cuda:0"), "f"
     )
-    images = np.zeros((2, 3, 16, 16), np.float32)
-    assert classifier.predict(images).shape == (2, 3)
+    squares = np.zeros((2, 16, 16, 3), np.uint8)
+    assert classifier.predict(squares).shape == (2, 3)
 
 
 def test_a_file_that_torch_cannot_load() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import warnings
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -119,7 +118,7 @@ def test_what_is_loaded_is_what_was_checked() -> None:
     [("efficientnet-b0", 224), ("efficientnet-b3", 300), ("resnet50", 224)],
 )
 def test_honest_traced_networks_pass(name: str, side: int) -> None:
-    network = networks.build(name, 7, image_size=side)
+    network = classifiers.lively(networks.build(name, 7, image_size=side), side)
     data = classifiers.traced_bytes(network, side)
     checked = torch_inference.load_torchscript(data, trust=False)
     images = torch.randn(2, 3, side, side)
@@ -128,13 +127,11 @@ def test_honest_traced_networks_pass(name: str, side: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["efficientnet_b0", "resnet18", "inception_v3"])
+@pytest.mark.parametrize("name", ["efficientnet_b0", "resnet18", "mobilenet_v3_small"])
 def test_honest_scripted_networks_pass(name: str) -> None:
     from torchvision import models  # noqa: PLC0415 - slow to import
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a slow initialisation
-        network = models.get_model(name, weights=None, num_classes=3).eval()
+    network = models.get_model(name, weights=None, num_classes=3).eval()
     torch_inference.load_torchscript(
         classifiers.torchscript_bytes(network), trust=False
     )
