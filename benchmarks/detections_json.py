@@ -1,7 +1,8 @@
 """Reading a detections JSON against ``json.load``: seconds, and peak memory.
 
 The file is as MegaDetector writes it: indented, images first, 0 to 3 boxes each. Each way
-of reading runs in a process of its own, interleaved:
+of reading runs in a process of its own, interleaved; seconds are of the processor, since
+all of them use one core:
 
   json.load   the whole document as Python objects, unchecked
   read        ours: the whole document as typed values, checked
@@ -37,9 +38,9 @@ import re, sys, time
 from pathlib import Path
 from classification.artifacts import detections
 {reader}
-begin = time.perf_counter()
+begin = time.process_time()
 kept = run(Path(sys.argv[1]))
-print(time.perf_counter() - begin)
+print(time.process_time() - begin)
 print(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 

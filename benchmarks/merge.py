@@ -95,7 +95,7 @@ def merge_ours(data: Data) -> None:
     logging.getLogger().setLevel(logging.WARNING)
 
 
-def run(way: Callable[[Data], None], data: Data) -> tuple[float, Any]:  # noqa: ANN401 - JSON
+def run(way: Callable[[Data], None], data: Data) -> tuple[float, Any]:
     """Merges; returns seconds and the merged JSON."""
     begin = time.perf_counter()
     way(data)
