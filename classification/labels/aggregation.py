@@ -81,4 +81,3 @@ class Aggregation:
         for column, target in zip(columns, self.target_by_category, strict=True):
             total[target] += column
         return np.ascontiguousarray(total.T)
-

@@ -154,4 +154,3 @@ def with_categories(
 def dataset_of(image: str) -> str:
     """Returns the part of an image's name before the first ``/``, empty without one."""
     return image.partition("/")[0] if "/" in image else ""
-
