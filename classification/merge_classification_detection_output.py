@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from classification.artifacts.predictions import Predictions, PredictionsFile
     from classification.storage.crop_table import CropTable
 
-NOW = "now"
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 _FIRST_ROW = 2  # row 1 is the header
 
 _logger = logging.getLogger(__name__)
@@ -149,13 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="P",
         help="for info.classifier_metadata.typical_classification_threshold",
     )
-    parser.add_argument(
-        "--completion-time",
-        type=_completion_time,
-        metavar="TIME",
-        help='add info.classification_completion_time: "now" or "YYYY-mm-dd HH:MM:SS" '
-        "(default: left out, so that the same input gives the same bytes)",
-    )
+    cli.add_completion_time(parser, "info.classification_completion_time")
     _add_boxes(parser)
     return parser
 
@@ -213,17 +204,6 @@ def _add_boxes(parser: argparse.ArgumentParser) -> None:
         default=Options.seed,
         help="of that draw (default: %(default)s)",
     )
-
-
-def _completion_time(text: str) -> str:
-    if text == NOW:
-        return text
-    try:
-        return time.strftime(TIME_FORMAT, time.strptime(text, TIME_FORMAT))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not "now" or a time such as 2022-11-22 20:47:15'
-        ) from None
 
 
 def run(paths: Paths, *, options: Options) -> None:
@@ -383,11 +363,7 @@ def _refuse_classified(boxes: DetectionsFile) -> None:
 def _to_header(header: Header, classifier: Classifier, options: Options) -> Header:
     info = {**header.info, "classifier": options.classifier_name}
     if options.completion_time:
-        info["classification_completion_time"] = (
-            time.strftime(TIME_FORMAT)
-            if options.completion_time == NOW
-            else options.completion_time
-        )
+        info["classification_completion_time"] = cli.to_write(options.completion_time)
     if options.typical_threshold is not None:
         metadata = info.get("classifier_metadata") or {}
         info["classifier_metadata"] = {

@@ -46,8 +46,7 @@ STEP = "run_detector_batch"
 DEFAULT_THRESHOLD = 0.005
 MAX_IMAGE_SIZE_PX = 8192
 OVERWRITE, SKIP, ERROR = "overwrite", "skip", "error"
-AUTO, NOW = Path("auto"), "now"
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+AUTO = Path("auto")
 
 _logger = logging.getLogger(__name__)
 
@@ -212,13 +211,7 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the highest confidence of each image",
     )
-    add(
-        "--completion-time",
-        type=_completion_time,
-        metavar="TIME",
-        help='add the time of completion: "now" or "YYYY-mm-dd HH:MM:SS" (default: '
-        "left out, so that the same input gives the same bytes)",
-    )
+    cli.add_completion_time(group, "info.detection_completion_time")
 
 
 def _add_speed(parser: argparse.ArgumentParser) -> None:
@@ -342,17 +335,6 @@ def _exif_tags(text: str) -> frozenset[str]:
 
 def _checkpoint(text: str) -> Path:
     return AUTO if text == str(AUTO) else cli.existing_file(text)
-
-
-def _completion_time(text: str) -> str:
-    if text == NOW:
-        return text
-    try:
-        return time.strftime(TIME_FORMAT, time.strptime(text, TIME_FORMAT))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is not "now" or a time such as 2022-11-22 20:47:15'
-        ) from None
 
 
 def run(paths: Paths, *, options: Options) -> None:
@@ -516,11 +498,7 @@ def _info(model: models.ModelFile, options: Options) -> dict[str, Any]:
         "detector": model.name,
     }
     if options.completion_time:
-        info["detection_completion_time"] = (
-            time.strftime(TIME_FORMAT)
-            if options.completion_time == NOW
-            else options.completion_time
-        )
+        info["detection_completion_time"] = cli.to_write(options.completion_time)
     if metadata := model.metadata():
         info["detector_metadata"] = metadata
     return info

@@ -11,6 +11,7 @@ import logging
 import math
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -114,6 +115,43 @@ def device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu or cuda:N")
     return text
+
+
+NOW = "now"
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+def completion_time(text: str) -> str:
+    """Parses ``now`` or a time ``YYYY-mm-dd HH:MM:SS``, for ``type=``."""
+    if text == NOW:
+        return text
+    try:
+        return time.strftime(_TIME_FORMAT, time.strptime(text, _TIME_FORMAT))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not "now" or a time such as 2022-11-22 20:47:15'
+        ) from None
+
+
+def add_completion_time(parser: argparse._ActionsContainer, key: str) -> None:
+    """Declares ``--completion-time``, which is left out of the file by default.
+
+    Args:
+        parser: where to declare it.
+        key: the key that it adds to the file, for the help.
+    """
+    parser.add_argument(
+        "--completion-time",
+        type=completion_time,
+        metavar="TIME",
+        help=f'add {key}: "now" or "YYYY-mm-dd HH:MM:SS" (default: left out, so that '
+        "the same input gives the same bytes)",
+    )
+
+
+def to_write(completed: str) -> str:
+    """Returns the time to write into a file: the clock's for ``now``."""
+    return time.strftime(_TIME_FORMAT) if completed == NOW else completed
 
 
 NumberT = TypeVar("NumberT", int, float)

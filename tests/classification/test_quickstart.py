@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,20 +22,10 @@ from classification.quickstart import IMAGENET_LABELS, Files, Options, Step, mai
 from tests.detection.test_run_detector_batch import constant, save_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 OPTIONS = Options(box_threshold=0.3, device="auto", restart=False)
 DARK, RED = (10, 90, 90), (230, 90, 90)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import re
 import signal
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,9 +22,6 @@ from detection import run_detector_batch
 from detection.run_detector_batch import main
 from tests import world
 from tests.commands import ROOT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SIDE = 64
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
@@ -109,15 +105,6 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path, quality=95)
     return tmp_path / "photos"
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -284,6 +284,17 @@ def test_text_that_is_no_source(source: str) -> None:
     assert "not TorchScript source" in _refusal(_with_source(source))
 
 
+def test_source_that_is_nested_too_deeply() -> None:
+    assert _refusal(_with_source(FORWARD.format("y = x" + ".a" * 5000))).startswith(
+        ("refused for source that is nested too deeply", "code/")
+    )
+
+
+def test_too_much_source() -> None:
+    text = _refusal(_with_source("#" * (torchscript.MAX_SOURCE_BYTES + 1)))
+    assert text == f"refused for more than 16777216 bytes of source{OVERRIDE}"
+
+
 def test_the_version_line_of_older_archives_passes() -> None:
     torchscript.rebuild(_with_source("op_version_set = 3\n" + FORWARD.format("pass")))
 

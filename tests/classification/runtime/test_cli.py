@@ -16,7 +16,7 @@ from classification.runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -39,15 +39,6 @@ def build_parser() -> cli.Parser:
 
 def parse(*argv: str) -> Arguments:
     return build_parser().parse_args(argv, namespace=Arguments())
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.mark.parametrize("flag", ["--image-size", "--image_size"])
@@ -271,3 +262,15 @@ def test_one_line_is_one_printable_line(text: str) -> None:
 
 def test_one_line_keeps_what_a_person_can_read() -> None:
     assert cli.one_line("a_b.JPG über 3 °C") == "a_b.JPG über 3 °C"
+
+
+def test_completion_time_is_now_or_a_time() -> None:
+    assert cli.completion_time("now") == cli.NOW
+    assert cli.completion_time("2022-11-22 20:47:15") == "2022-11-22 20:47:15"
+    with pytest.raises(argparse.ArgumentTypeError, match='not "now" or a time'):
+        cli.completion_time("yesterday")
+
+
+def test_only_now_asks_the_clock() -> None:
+    assert cli.to_write("2022-11-22 20:47:15") == "2022-11-22 20:47:15"
+    assert cli.completion_time(cli.to_write(cli.NOW)) != cli.NOW
