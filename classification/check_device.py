@@ -40,8 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run() -> None:
     """Prints the facts."""
-    for line in (*_system(), *_torch(), *_onnxruntime(), *_extras()):
-        sys.stdout.write(line + "\n")
+    lines = (*_system(), *_torch(), *_onnxruntime(), *_extras())
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _system() -> Iterator[str]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Only code and pickles are ever compressed; a network's are far below this.
 MAX_COMPRESSED_ENTRY_BYTES = 64 << 20
+MAX_SOURCE_BYTES = 16 << 20  # an EfficientNet-B7's is half a megabyte
 
 _OVERRIDE = "--trust-model loads it unchecked, which runs whatever it says"
 _KEPT = re.compile(
@@ -70,6 +71,15 @@ def rebuild(data: bytes) -> bytes:
         ModelError: no such archive, or something in it is not let in; names it.
     """
     entries = _read_entries(data)
+    try:
+        source = _checked_source(entries)
+    except RecursionError:
+        _refuse("source that is nested too deeply")
+    return _write(entries | source)
+
+
+def _checked_source(entries: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Checks source and pickles; returns the source written anew, by entry."""
     trees = {
         name: _parse(name, text) for name, text in entries.items() if _module(name)
     }
@@ -83,8 +93,7 @@ def rebuild(data: bytes) -> bytes:
         _Checker(name).check(tree)
     for name in ("data.pkl", "constants.pkl"):
         _check_pickle(name, entries[name], classes)
-    source = {name: ast.unparse(tree).encode() + b"\n" for name, tree in trees.items()}
-    return _write(entries | source)
+    return {name: ast.unparse(tree).encode() + b"\n" for name, tree in trees.items()}
 
 
 def _read_entries(data: bytes) -> dict[str, bytes]:
@@ -102,6 +111,9 @@ def _read_entries(data: bytes) -> dict[str, bytes]:
             raise ModelError(
                 f"no TorchScript of torch 1.4 or later: the archive has no {name}"
             )
+    source_bytes = sum(len(text) for name, text in entries.items() if _module(name))
+    if source_bytes > MAX_SOURCE_BYTES:
+        _refuse(f"more than {MAX_SOURCE_BYTES} bytes of source")
     versions = [entries[name] for name in _VERSIONS if name in entries]
     if not versions or not all(re.fullmatch(rb"\d{1,3}\n?", v) for v in versions):
         raise ModelError("odd TorchScript archive: no version number")
