@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 import re
 import sys
 import time
@@ -219,6 +220,9 @@ def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) ->
     """Calls ``run`` and turns how it ends into an exit code."""
     try:
         run(*args, **kwargs)
+        sys.stdout.flush()
+    except BrokenPipeError:  # ``| head`` has read enough
+        _discard_stdout()
     except PipelineError as error:
         _logger.error("error: %s", one_line(str(error)))  # noqa: TRY400 - one line, no traceback
         return error.exit_code
@@ -229,6 +233,13 @@ def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) ->
         _logger.exception("unexpected error; this is a bug")
         return EXIT_BUG
     return EXIT_OK
+
+
+def _discard_stdout() -> None:
+    """Keeps the interpreter from writing to a closed pipe once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def one_line(text: str) -> str:

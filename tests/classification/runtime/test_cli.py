@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -274,3 +276,19 @@ def test_completion_time_is_now_or_a_time() -> None:
 def test_only_now_asks_the_clock() -> None:
     assert cli.to_write("2022-11-22 20:47:15") == "2022-11-22 20:47:15"
     assert cli.completion_time(cli.to_write(cli.NOW)) != cli.NOW
+
+
+def test_a_reader_that_has_enough_is_no_bug() -> None:
+    program = (
+        "import sys; from classification.runtime import cli; "
+        "sys.exit(cli.exit_code(lambda: sys.stdout.write('line\\n' * 100_000)))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        writer.stdout.readline()
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == 0
