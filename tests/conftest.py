@@ -1,4 +1,4 @@
-"""What every test needs: a command must not leave its logging behind."""
+"""What every test needs: the same examples each time, and logging as it was."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The same examples on every machine, however slow: a red test can be run again. Files of a
+# test's own folder are written anew by each example.
+settings.register_profile(
+    "project",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("project")
 
 
 @pytest.fixture(autouse=True)

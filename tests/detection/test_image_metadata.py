@@ -106,7 +106,7 @@ def test_a_fraction_of_zero_is_left_out(numerator: int) -> None:
     assert image_metadata.read_tags(header) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_hostile_exif_is_text_and_numbers_or_nothing(data: st.DataObject) -> None:
     good = camera().tobytes()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classification.artifacts import label_spec, label_spec_csv
@@ -241,7 +241,7 @@ def statements(draw: st.DrawFn) -> list[tuple[str, str, str]]:
     return rows
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(rows=statements())
 def test_what_is_written_in_quotes_is_read_back(
     rows: list[tuple[str, str, str]], tmp_path: Path

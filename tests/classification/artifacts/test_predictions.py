@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classification.artifacts import predictions
@@ -64,7 +64,7 @@ def test_the_columns_are_as_documented(tmp_path: Path) -> None:
 TEXTS = st.text("ab,\"'; \n\r\u00e9#", min_size=1, max_size=5)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(
     categories=st.lists(TEXTS, unique=True, min_size=1, max_size=4),
     names=st.lists(TEXTS.map(lambda name: f"x{name}.jpg"), unique=True, max_size=9),

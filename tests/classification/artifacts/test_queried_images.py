@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classification.artifacts import queried_images
@@ -75,7 +75,7 @@ IMAGES = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(
     images=st.dictionaries(st.integers(0, 99).map(lambda n: f"ds/{n}.jpg"), IMAGES),
     indent=st.sampled_from([None, 1]),

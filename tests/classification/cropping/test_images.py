@@ -210,7 +210,7 @@ def test_a_header_is_read_without_decoding() -> None:
     assert images.orientation(header) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG", "TIFF", "GIF", "BMP"]))
 def test_damaged_bytes_are_an_image_or_a_reason(data: st.DataObject, kind: str) -> None:
     good = bytearray(

@@ -38,7 +38,7 @@ PLAIN = encoded()
     restarts=st.booleans(),
     data=st.data(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_pixels_of_a_part_are_those_of_the_whole(
     *, width: int, height: int, subsampling: str, restarts: bool, data: st.DataObject
 ) -> None:

@@ -39,7 +39,7 @@ def cut_parts(
 
 
 @given(orientation=st.integers(1, 8), apply_exif=st.booleans(), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_d1_parts_of_a_turned_image_are_cut_upright(
     orientation: int, apply_exif: bool, data: st.DataObject
 ) -> None:

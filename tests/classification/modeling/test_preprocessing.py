@@ -36,7 +36,7 @@ def _compare(image: Image.Image, side: int) -> None:
     np.testing.assert_allclose(found, _torchvision(side)(image).numpy(), atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(width=sides, height=sides, side=st.sampled_from([8, 15, 32]))
 def test_equals_torchvision(width: int, height: int, side: int) -> None:
     image = world.photograph(96, 96, seed=width * 100 + height).resize((width, height))

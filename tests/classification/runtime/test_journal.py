@@ -59,7 +59,7 @@ def test_records_are_there_when_it_is_opened_again(tmp_path: Path) -> None:
     assert records(path) == [{"i": 0}, ["x", None, 1.5], "more"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(found=st.lists(JSON, max_size=6))
 def test_any_json_comes_back_equal(
     tmp_path_factory: pytest.TempPathFactory, found: list[Any]
@@ -73,7 +73,7 @@ def test_a_name_that_is_not_utf8_comes_back_equal(tmp_path: Path) -> None:
     assert records(written(tmp_path / "j", name)) == [name]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_torn_end_costs_the_torn_records_only(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

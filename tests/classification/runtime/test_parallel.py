@@ -27,7 +27,7 @@ def test_cores_is_what_this_process_may_use() -> None:
     assert parallel.cores() >= 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5), st.integers(1, 3))
 def test_it_is_the_builtin_map(numbers: list[int], threads: int, ahead: int) -> None:
     mapped = parallel.ordered_map(square, numbers, threads=threads, ahead=ahead)
@@ -107,7 +107,7 @@ def test_leaving_early_cancels_what_has_not_begun() -> None:
     assert len(started) < 8
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers()))
 def test_ahead_yields_what_it_is_given(numbers: list[int]) -> None:
     assert list(parallel.ahead(numbers)) == numbers

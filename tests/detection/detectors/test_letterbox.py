@@ -107,7 +107,7 @@ def test_rounding_both_halves_up_does_not_leave_the_image() -> None:
     assert rounded_box(0.33335, 0, 1, 1).right == 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(1, 4000),
     st.integers(1, 4000),

@@ -80,7 +80,7 @@ def test_no_more_than_the_limit_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept(corners, [0.1, 0.9, 0.5]) == [1, 2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
