@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import base64
 import logging
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +163,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        type=_device,
+        type=cli.device,
         default="auto",
         help="auto, cpu, or cuda:N, also written N (default: %(default)s, a GPU if "
         "there is one)",
@@ -188,14 +187,6 @@ def _csv_path(text: str) -> Path:
     if not text.endswith((".csv", ".csv.gz")):
         raise argparse.ArgumentTypeError(f"{text} ends neither in .csv nor in .csv.gz")
     return Path(text)
-
-
-def _device(text: str) -> str:
-    name = f"cuda:{text}" if text.isascii() and text.isdigit() else text
-    name = "cuda:0" if name == "cuda" else name
-    if not re.fullmatch(r"auto|cpu|cuda:\d{1,3}", name):
-        raise argparse.ArgumentTypeError(f"{text} is none of auto, cpu, cuda:N")
-    return name
 
 
 def run(  # noqa: PLR0913 - the files of one step

@@ -112,10 +112,16 @@ def existing_dir(text: str) -> Path:
 
 
 def device(text: str) -> str:
-    """Parses the name of a device, ``auto``, ``cpu`` or ``cuda:N``, for ``type=``."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text):
+    """Parses ``auto``, ``cpu``, ``cuda:N``, or its short forms, for ``type=``.
+
+    Returns:
+        ``auto``, ``cpu`` or ``cuda:N``; ``cuda`` means ``cuda:0``, and ``1`` ``cuda:1``.
+    """
+    name = f"cuda:{text}" if re.fullmatch(r"[0-9]+", text) else text
+    name = "cuda:0" if name == "cuda" else name
+    if not re.fullmatch(r"auto|cpu|cuda:[0-9]{1,3}", name):
         raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu or cuda:N")
-    return text
+    return name
 
 
 NOW = "now"

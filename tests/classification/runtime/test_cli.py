@@ -154,9 +154,21 @@ def test_existing_paths(tmp_path: Path) -> None:
         cli.existing_file("a\0b")
 
 
-def test_devices() -> None:
-    for text in ("auto", "cpu", "cuda", "cuda:0", "cuda:12"):
-        assert cli.device(text) == text
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [
+        ("auto", "auto"),
+        ("cpu", "cpu"),
+        ("cuda", "cuda:0"),
+        ("cuda:12", "cuda:12"),
+        ("1", "cuda:1"),
+    ],
+)
+def test_devices_are_written_in_either_way(text: str, device: str) -> None:
+    assert cli.device(text) == device
+
+
+def test_what_is_no_device_is_refused() -> None:
     for text in ("", "tpu", "cuda:", "cuda:x", "CPU", "cuda:0\n"):
         with pytest.raises(argparse.ArgumentTypeError) as refused:
             cli.device(text)
