@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from classification.modeling.catalog import Padding
 
 OPSET = 17
-TOLERANCE = 1e-5
+# Two orders of float32 sums, through fifty layers, differ by a few 1e-5 of the range.
+TOLERANCE = 1e-4
 INPUT, OUTPUT = "images", "logits"
 
 
