@@ -134,9 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="images worked on at once; more than the processor has cores would only "
         "slow it down, so no more are used (default: %(default)s, the cores)",
     )
-    parser.add_argument(
-        "--logdir", type=Path, default=Path(), help="folder for the log (default: .)"
-    )
+    cli.add_logdir(parser)
     cli.add_max_failures(parser)
     return parser
 

@@ -141,9 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="throw away what an interrupted run left, and begin again",
     )
-    parser.add_argument(
-        "--logdir", type=Path, default=Path(), help="folder for the log (default: .)"
-    )
+    cli.add_logdir(parser)
     cli.add_max_failures(parser)
     return parser
 

@@ -174,6 +174,13 @@ def _number(text: str, kind: Callable[[str], NumberT]) -> NumberT:
     return value
 
 
+def add_logdir(parser: argparse.ArgumentParser) -> None:
+    """Declares ``--logdir``, the folder of the step log: the working folder by default."""
+    parser.add_argument(
+        "--logdir", type=Path, default=Path(), help="folder for the log (default: .)"
+    )
+
+
 def add_max_failures(parser: argparse.ArgumentParser) -> None:
     """Declares ``--max-failures``, the same for every step that works item by item."""
     parser.add_argument(
