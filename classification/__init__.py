@@ -8,7 +8,9 @@ the line …                                            room
 ====================================================  =================================
 parses flags, wires files to functions                the command of that name
 knows a file's name, a key, a column, a crop's name   ``artifacts/``
+knows what an image's metadata is, and queries it     ``megadb/``
 decides which labels, which targets                   ``labels/``
+decides which rows, which splits                      ``dataset/``
 touches pixels                                        ``cropping/``
 box arithmetic                                        ``detection/boxes.py``
 mentions torch                                        ``modeling/`` or a detector engine

@@ -16,3 +16,12 @@ class ImageStore(Protocol):
             StorageError: the store as a whole cannot be reached.
         """
         ...
+
+    def exists(self, name: str) -> bool:
+        """Says whether the store holds a file of this name.
+
+        Raises:
+            StorageError: it cannot be told; never taken for "no" (a store that is out
+                of reach holds its images all the same).
+        """
+        ...

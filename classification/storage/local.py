@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from classification.runtime.errors import ItemError
+from classification.runtime.errors import ItemError, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,17 @@ class LocalStore:
     def read(self, name: str) -> bytes:
         """Returns the bytes of ``root/name``; see ``ImageStore.read``."""
         return read_file(self.root / name)
+
+    def exists(self, name: str) -> bool:
+        """Says whether ``root/name`` is a file; see ``ImageStore.exists``."""
+        try:
+            return stat.S_ISREG((self.root / name).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return False
+        except OSError as error:
+            raise StorageError(
+                f"cannot look for {self.root / name}: {error.strerror}"
+            ) from error
 
 
 def read_file(path: Path) -> bytes:
