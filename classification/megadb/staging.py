@@ -1,6 +1,6 @@
 """What an importer has read, on disk, until it becomes a dataset's table.
 
-An importer knows one standard and fills four tables, in any order and in as many pieces
+An importer knows one standard and fills five tables, in any order and in as many pieces
 as it likes; it checks only what its standard alone knows. Everything that is true of
 every standard (duplicates, labels without an image, boxes in pixels, names that leave
 their folder, how a location is made) is decided here, once, by ``finish``.
@@ -18,6 +18,9 @@ table              columns
 ``staged_boxes``   ``row``; ``image_id``; ``category``; ``x``, ``y``, ``w``, ``h``;
                    ``is_relative``: fractions of the image, not pixels
 ``staged_boxed``   ``image_id`` of an image whose boxes are all drawn, be there none
+``staged_skipped`` ``item`` its address in the source, such as ``annotations[17]``;
+                   ``reason`` why the importer could not use it, in the same words for
+                   all that are left out for the same reason
 =================  ==================================================================
 
 Cells may be null wherever a source knows nothing; ``row``, ``id`` and ``image_id`` may
@@ -40,11 +43,12 @@ if TYPE_CHECKING:
 
 IMAGE_LEVEL, SEQUENCE_LEVEL = "image", "sequence"
 
-IMAGES, LABELS, BOXES, BOXED = (
+IMAGES, LABELS, BOXES, BOXED, SKIPPED = (
     "staged_images",
     "staged_labels",
     "staged_boxes",
     "staged_boxed",
+    "staged_skipped",
 )
 _TABLES = {
     IMAGES: "row BIGINT, id VARCHAR, file VARCHAR, location VARCHAR, sequence VARCHAR, "
@@ -54,11 +58,12 @@ _TABLES = {
     BOXES: "row BIGINT, image_id VARCHAR, category VARCHAR, x DOUBLE, y DOUBLE, "
     "w DOUBLE, h DOUBLE, is_relative BOOLEAN",
     BOXED: "image_id VARCHAR",
+    SKIPPED: "item VARCHAR, reason VARCHAR",
 }
 
 
 class Staging:
-    """The four tables of one dataset, empty at first.
+    """The five tables of one dataset, empty at first.
 
     Attributes:
         connection: where they are; an importer that reads a CSV may fill them by SQL.
