@@ -1,6 +1,6 @@
-"""Reads a JSON object of which one key holds a very long list, a block at a time.
+"""Reads a JSON object of which some keys hold very long lists, a block at a time.
 
-The list is cut where one of its elements ends. Where that is, is guessed first: the
+A list is cut where one of its elements ends. Where that is, is guessed first: the
 bytes that stand between the first two elements usually stand between any two, and
 nowhere else. A guess costs nothing, since the block must be parsed anyway and parses if
 and only if it is a whole number of elements. Where the guess is wrong, brackets are
@@ -19,7 +19,7 @@ from classification.artifacts import _json
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 # Small enough for the values of a block to stay in the processor's cache.
 CHUNK_BYTES = 256 << 10
@@ -136,19 +136,44 @@ def read_object(
     Raises:
         ArtifactError: it is no such object, ends early, or repeats a key.
     """
+    others, blocks_by_key = read_lists(file, {key: take}, chunk_bytes=chunk_bytes)
+    return others, blocks_by_key.get(key)
+
+
+def read_lists(
+    file: BinaryIO,
+    take_by_key: Mapping[str, Callable[[bytes, int], int]],
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> tuple[dict[str, Any], dict[str, list[Block]]]:
+    """Reads an object with several long lists, from its first byte to its last.
+
+    Args:
+        file: opened at its beginning.
+        take_by_key: for each key whose value is a long list, what takes its blocks, as
+            ``read_object`` says; lists are taken in the order of the file.
+        chunk_bytes: how much to read at a time.
+
+    Returns:
+        All other keys with their values, and where the blocks of each list are that is
+        there.
+
+    Raises:
+        ArtifactError: it is no such object, ends early, or repeats a key.
+    """
     window = _Window(file, chunk_bytes)
     window.grow()
     window.at = len(_BOM) if window.data.startswith(_BOM) else 0
     window.expect(b"{", "an object")
     others: dict[str, Any] = {}
-    blocks: list[Block] | None = None
+    blocks_by_key: dict[str, list[Block]] = {}
     more = window.peek() != b"}"
     while more:
         name = _read_key(window)
-        if name in others or (name == key and blocks is not None):
+        if name in others or name in blocks_by_key:
             raise ArtifactError("key appears twice", where=name)
-        if name == key:
-            blocks = list(_read_list(window, key, take))
+        if name in take_by_key:
+            blocks_by_key[name] = list(_read_list(window, name, take_by_key[name]))
         else:
             others[name] = _read_value(window, name)
         more = window.peek() == b","
@@ -156,7 +181,7 @@ def read_object(
     window.expect(b"}", "a comma or the object's end")
     if window.peek():
         window.refuse("nothing more")
-    return others, blocks
+    return others, blocks_by_key
 
 
 def _read_key(window: _Window) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from classification.artifacts import _stream
 from classification.runtime.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Strings full of what could be taken for the document's structure.
 TRICKY = st.text('ab"\\{}[],: \n\u00e9\u2603', max_size=12) | st.just('}, {"file"')
@@ -202,3 +205,34 @@ def read_typed(text: bytes) -> None:
         return len(msgspec.json.decode(block, type=list[Any]))
 
     _stream.read_object(io.BytesIO(text), "list", take)
+
+
+def test_several_lists_are_taken_in_the_order_of_the_file() -> None:
+    seen: list[tuple[str, int, list[Any]]] = []
+
+    def taker(key: str) -> Callable[[bytes, int], int]:
+        def take(block: bytes, first: int) -> int:
+            elements = json.loads(block)
+            seen.append((key, first, elements))
+            return len(elements)
+
+        return take
+
+    text = b'{"b": [{"x": 1}, {"x": 2}], "info": {"a": []}, "a": [3], "c": []}'
+    others, blocks_by_key = _stream.read_lists(
+        io.BytesIO(text), {"a": taker("a"), "b": taker("b"), "d": taker("d")}
+    )
+    assert others == {"info": {"a": []}, "c": []}
+    assert seen == [("b", 0, [{"x": 1}, {"x": 2}]), ("a", 0, [3])]
+    read = {
+        key: [element for block in blocks for element in json.loads(block.read(file))]
+        for file in [io.BytesIO(text)]
+        for key, blocks in blocks_by_key.items()
+    }
+    assert read == {"b": [{"x": 1}, {"x": 2}], "a": [3]}
+
+
+def test_a_second_list_of_the_same_key_is_refused() -> None:
+    takes = {"a": lambda block, _: len(json.loads(block))}
+    with pytest.raises(ArtifactError, match="^a: key appears twice$"):
+        _stream.read_lists(io.BytesIO(b'{"a": [], "b": 1, "a": [1]}'), takes)
