@@ -234,5 +234,5 @@ def test_several_lists_are_taken_in_the_order_of_the_file() -> None:
 
 def test_a_second_list_of_the_same_key_is_refused() -> None:
     takes = {"a": lambda block, _: len(json.loads(block))}
-    with pytest.raises(ArtifactError, match="^a: key appears twice$"):
+    with pytest.raises(ArtifactError, match=r"^a: key appears twice$"):
         _stream.read_lists(io.BytesIO(b'{"a": [], "b": 1, "a": [1]}'), takes)
