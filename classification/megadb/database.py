@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from classification.runtime import locking, parallel
 from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     import duckdb
 
 # What does not fit spills to disk, so this bounds memory and not what can be done.
 MEMORY_MB = 1500
+# With less than this for each thread, DuckDB gives up instead of spilling.
+_THREAD_MB = 250
 _PREFIX = ".ct-duckdb-"
+_LOCK = "lock"
 
 
 @contextmanager
 def connect(
-    folder: Path, *, memory_mb: int = MEMORY_MB, on_disk: bool = False
+    folder: Path,
+    *,
+    memory_mb: int = MEMORY_MB,
+    on_disk: bool = False,
+    threads: int | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Opens a database that lives only inside the block.
 
@@ -33,31 +42,65 @@ def connect(
             what a killed run left is removed before it.
         memory_mb: the most memory it uses before it spills.
         on_disk: keep its tables in a file, too, for more rows than memory holds.
+        threads: how many it uses; None for the cores, as far as memory allows.
 
     Raises:
-        StorageError: the folder cannot be written.
+        StorageError: the folder cannot be written, or the disk is full.
     """
     import duckdb  # noqa: PLC0415 - takes a moment, and --help needs none of it
 
-    spill = _spill_folder(folder)
-    try:
-        database = str(spill / "tables.duckdb") if on_disk else ":memory:"
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": f"{memory_mb}MB",
-            "temp_directory": str(spill),
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "preserve_insertion_order": "true",
-        }
-        with duckdb.connect(database, config=config) as connection:
-            yield connection
-    finally:
-        shutil.rmtree(spill, ignore_errors=True)
+    _remove_abandoned(folder)
+    spill, lock = _spill_folder(folder)
+    with closing(lock):
+        try:
+            database = str(spill / "tables.duckdb") if on_disk else ":memory:"
+            config: dict[str, str | bool | int | float | list[str]] = {
+                "memory_limit": f"{memory_mb}MB",
+                "temp_directory": str(spill),
+                "threads": threads or _threads(memory_mb),
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "preserve_insertion_order": "true",
+            }
+            with duckdb.connect(database, config=config) as connection:
+                yield connection
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            reason = str(error).splitlines()[0]
+            raise StorageError(f"cannot work in {folder}: {reason}") from error
+        finally:
+            shutil.rmtree(spill, ignore_errors=True)
 
 
-def _spill_folder(folder: Path) -> Path:
+def _threads(memory_mb: int) -> int:
+    return max(1, min(parallel.cores(), memory_mb // _THREAD_MB))
+
+
+def _spill_folder(folder: Path) -> tuple[Path, BinaryIO]:
+    """Makes a folder that this run holds; returns it and the lock that says so."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
+        spill = Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror}") from error
+    try:
+        return spill, _hold(spill)
+    except StorageError:
+        if spill.exists():
+            raise
+    # Another run took it for abandoned before it was locked.
+    return _spill_folder(folder)
+
+
+def _hold(spill: Path) -> BinaryIO:
+    return locking.open_locked(spill / _LOCK, busy=f"another run uses {spill}")
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what killed runs left; runs that still go on hold theirs."""
+    for spill in folder.glob(f"{_PREFIX}*"):
+        try:
+            lock = _hold(spill)
+        except StorageError:
+            continue
+        with closing(lock):
+            shutil.rmtree(spill, ignore_errors=True)

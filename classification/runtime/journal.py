@@ -21,6 +21,7 @@ import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+from classification.runtime import locking
 from classification.runtime.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Journal:
                 the file is no journal at all, which no option throws away.
             StorageError: the file cannot be opened, or another run holds it.
         """
-        file = _open_locked(path)
+        busy = f"another run is writing {path}; wait for it to end"
+        file = locking.open_locked(path, busy=busy)
         header = f"{_MAGIC} {key}\n".encode()
         try:
             with _naming_errors(path):
@@ -158,32 +160,6 @@ def _check_header(path: Path, found: bytes, expected: bytes) -> None:
             f"{path} belongs to a run with other inputs or options; "
             "--restart throws it away and begins again"
         )
-
-
-def _open_locked(path: Path) -> BinaryIO:
-    with _naming_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        file = path.open("r+b")
-    try:
-        _lock(file)
-        # Another run may have ended, and removed it, between open and lock.
-        if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            raise FileNotFoundError
-    except OSError:
-        file.close()
-        raise StorageError(
-            f"another run is writing {path}; wait for it to end"
-        ) from None
-    return file
-
-
-def _lock(file: BinaryIO) -> None:
-    try:
-        import fcntl  # noqa: PLC0415 - absent on Windows, where there is no lock
-    except ImportError:
-        return
-    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _to_line(record: object) -> bytes:

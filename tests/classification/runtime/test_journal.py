@@ -180,21 +180,6 @@ def test_remove_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "j").exists()
 
 
-def test_a_journal_removed_between_open_and_lock_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "j"
-    lock = journal._lock
-
-    def lock_after_the_other_run_ended(file: Any) -> None:  # noqa: ANN401 - as the original
-        path.unlink()
-        lock(file)
-
-    monkeypatch.setattr(journal, "_lock", lock_after_the_other_run_ended)
-    with pytest.raises(StorageError, match=r"^another run is writing "):
-        Journal.open(path, key=KEY)
-
-
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "j"):

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+import pytest
+
+from classification.runtime import locking
+from classification.runtime.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUSY = "wait for it"
+
+
+def test_a_file_is_held_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "lock"
+    held = locking.open_locked(path, busy=BUSY)
+    with pytest.raises(StorageError, match=f"^{BUSY}$"):
+        locking.open_locked(path, busy=BUSY)
+    held.close()
+    locking.open_locked(path, busy=BUSY).close()
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from classification.runtime.locking import open_locked\n"
+        "file = open_locked(pathlib.Path(sys.argv[1]), busy='')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "lock"], check=False)
+    assert done.returncode == -9
+    locking.open_locked(tmp_path / "lock", busy=BUSY).close()
+
+
+def test_a_file_removed_between_open_and_lock_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    lock = locking._lock
+
+    def lock_after_the_other_run_ended(file: BinaryIO) -> None:
+        path.unlink()
+        lock(file)
+
+    monkeypatch.setattr(locking, "_lock", lock_after_the_other_run_ended)
+    with pytest.raises(StorageError, match=f"^{BUSY}$"):
+        locking.open_locked(path, busy=BUSY)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        StorageError, match=r"^cannot write .*: (Not a directory|File exists)$"
+    ):
+        locking.open_locked(tmp_path / "file" / "lock", busy=BUSY)
+
+
+def test_a_file_is_changed_by_one_run_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "v4.1" / "caltech.json"
+    with locking.exclusive(path):
+        with pytest.raises(StorageError) as refused, locking.exclusive(path):
+            pass
+        with locking.exclusive(path.with_name("other.json")):
+            pass
+    assert str(refused.value) == f"another run is writing {path}; wait for it to end"
+    with pytest.raises(KeyError), locking.exclusive(path):
+        raise KeyError
+    (tmp_path / "v4.1" / ".caltech.json.lock").touch()  # left by a killed run
+    with locking.exclusive(path):
+        pass
+    assert list(path.parent.iterdir()) == []
