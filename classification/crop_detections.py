@@ -19,26 +19,14 @@ from __future__ import annotations
 import argparse
 import logging
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts import detections, layout, step_log
-from classification.cropping.cut import Shape
-from classification.cropping.existing import ExistingCrops
-from classification.cropping.harvest import (
-    DEFAULT_JPEG_QUALITY,
-    Harvest,
-    Settings,
-    harvest,
-)
-from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.cropping.wanted import (
-    Rule,
-    WantedCrop,
-    animal_categories,
-)
-from classification.runtime import cli, parallel, progress
+from classification.cropping import bulk, flags
+from classification.cropping.bulk import Job
+from classification.cropping.wanted import Rule, animal_categories
+from classification.runtime import cli, progress
 from classification.runtime.errors import ConfigurationError
 from classification.storage.local import LocalStore
 
@@ -47,6 +35,7 @@ if TYPE_CHECKING:
 
     from classification.artifacts.detections import DetectionsFile, Header
     from classification.artifacts.step_log import StepLog
+    from classification.cropping.harvest import Settings
 
 _UNKNOWN_DETECTOR = "unknown"
 
@@ -96,12 +85,6 @@ class Options:
     max_failures: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    image: str
-    wanted: list[WantedCrop]
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
     parser = cli.Parser("crop_detections", __doc__)
@@ -112,28 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
         "cropped_images_dir", type=Path, help="folder for the crops; made if missing"
     )
     _add_sources(parser)
-    _add_shape(parser)
-    parser.add_argument(
-        "-t",
-        "--threshold",
-        type=cli.fraction,
-        default=0.0,
-        help="crop boxes of at least this confidence; boxes without one, which people "
-        "drew, are always cropped (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--check-crops-valid",
-        action="store_true",
-        help="decode each crop that exists, and cut it again if it is damaged",
-    )
-    parser.add_argument(
-        "-n",
-        "--threads",
-        type=cli.positive_int,
-        default=parallel.cores(),
-        help="images worked on at once; more than the processor has cores would only "
-        "slow it down, so no more are used (default: %(default)s, the cores)",
-    )
+    flags.add_shape(parser)
+    flags.add_cutting(parser)
     cli.add_logdir(parser)
     cli.add_max_failures(parser)
     return parser
@@ -161,48 +124,6 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep images fetched from a container in --images-dir",
     )
-    parser.add_argument(
-        "--max-pixels",
-        type=cli.positive_int,
-        default=DEFAULT_MAX_PIXELS,
-        help="skip images of more pixels, width times height (default: %(default)s)",
-    )
-
-
-def _add_shape(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--square-crops",
-        action="store_true",
-        help="cut the smallest square around each box that stays inside the image; "
-        "black is added only where the square is larger than the image",
-    )
-    parser.add_argument(
-        "--reference-squares",
-        action="store_true",
-        help="cut squares exactly as MegaDetector's own crop_detections does, with "
-        "black at the right and lower edges; for classifiers trained on such crops",
-    )
-    parser.add_argument(
-        "--ignore-exif",
-        action="store_true",
-        help="do not turn images upright by their EXIF orientation; for boxes drawn "
-        "on the pixels as they are stored",
-    )
-    parser.add_argument(
-        "--jpeg-quality",
-        type=_jpeg_quality,
-        default=DEFAULT_JPEG_QUALITY,
-        metavar="1-100",
-        help="JPEG quality of the crops (default: %(default)s, as published "
-        "classifiers were trained with)",
-    )
-
-
-def _jpeg_quality(text: str) -> int:
-    value = cli.positive_int(text)
-    if value > 100:  # noqa: PLR2004 - JPEG's range
-        raise argparse.ArgumentTypeError(f"{text} is more than 100")
-    return value
 
 
 def run(
@@ -232,18 +153,13 @@ def run(
     log = _open_log(options)
     if not rule.categories:
         _logger.warning('no category is named "animal", so nothing is cropped')
-    existing = None
-    if not options.settings.check_existing:
-        existing = ExistingCrops(cropped_images_dir)
-    cut = partial(
-        _harvest_job,
+    place = bulk.Place(
         store=store,
         crops_dir=cropped_images_dir,
         settings=options.settings,
+        threads=options.threads,
     )
-    jobs = _find_missing(boxes, rule, existing, log)
-    for result in parallel.ordered_map(cut, jobs, threads=options.threads):
-        _record(log, result)
+    bulk.cut_missing(_jobs(boxes, rule, log), place, log)
     _finish(log, cropped_images_dir, logdir)
     cli.check_failures(
         log.counts["images_failed"], log.counts["images"], options.max_failures
@@ -274,63 +190,26 @@ def _suffix(header: Header, detector_version: str | None) -> str:
 
 
 def _open_log(options: Options) -> StepLog:
-    settings = options.settings
     return step_log.StepLog(
         step="crop_detections",
-        options={
-            "shape": settings.shape.value,
-            "threshold": options.threshold,
-            "jpeg_quality": settings.jpeg_quality,
-            "max_pixels": settings.max_pixels,
-            "ignore_exif": not settings.apply_exif,
-            "check_crops_valid": settings.check_existing,
-            "threads": options.threads,
-        },
-        counts={"images": 0, "images_failed": 0, "crops": 0, "crops_existing": 0},
-        extra={"images_missing_detections": [], "images_failed_download_or_crop": []},
+        options=bulk.options_to_log(
+            options.settings, threshold=options.threshold, threads=options.threads
+        ),
     )
 
 
-def _find_missing(
-    boxes: DetectionsFile, rule: Rule, existing: ExistingCrops | None, log: StepLog
-) -> Iterator[_Job]:
-    """Yields the images of which a crop is missing, and counts what is there."""
-    counts = log.counts
-    counted = progress.track(boxes.images(), total=boxes.image_count, unit="images")
-    for image in counted:
+def _jobs(boxes: DetectionsFile, rule: Rule, log: StepLog) -> Iterator[Job]:
+    """Yields every image, and notes those on which the detector failed."""
+    missing: list[str] = []
+    log.extra["images_missing_detections"] = missing
+    for image in progress.track(boxes.images(), total=boxes.image_count, unit="images"):
         if image.detections is None:
-            log.extra["images_missing_detections"].append(image.file)
-        wanted = rule.crops_of(image)
-        counts["images"] += bool(wanted)
-        missing = wanted
-        if existing is not None:
-            missing = [crop for crop in wanted if crop.name not in existing]
-            counts["crops_existing"] += len(wanted) - len(missing)
-        if missing:
-            yield _Job(image.file, missing)
-
-
-def _harvest_job(
-    job: _Job, *, store: LocalStore, crops_dir: Path, settings: Settings
-) -> Harvest:
-    return harvest(
-        job.image, job.wanted, store=store, crops_dir=crops_dir, settings=settings
-    )
-
-
-def _record(log: StepLog, result: Harvest) -> None:
-    log.counts["crops"] += result.new
-    log.counts["crops_existing"] += result.existing
-    log.notes += result.notes
-    log.failures += result.failures
-    if result.failures:
-        log.counts["images_failed"] += 1
-        log.extra["images_failed_download_or_crop"].append(result.image)
+            missing.append(image.file)
+        yield Job(image.file, rule.crops_of(image))
 
 
 def _finish(log: StepLog, crops_dir: Path, logdir: Path) -> None:
     counts = log.counts
-    log.extra |= {"num_new_downloads": 0, "num_new_crops": counts["crops"]}
     path = step_log.write(logdir, log)
     _logger.info(
         "%d new crops in %s, %d were there already; %d of %d images failed; "
@@ -364,29 +243,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _to_options(args: Arguments) -> Options:
-    threads = min(args.threads, parallel.cores())
-    if threads < args.threads:
-        _logger.info("--threads: %d, as many as there are cores", threads)
     return Options(
-        settings=Settings(
-            shape=_shape(args),
-            jpeg_quality=args.jpeg_quality,
-            max_pixels=args.max_pixels,
-            apply_exif=not args.ignore_exif,
-            check_existing=args.check_crops_valid,
-        ),
+        settings=flags.settings_of(args),
         threshold=args.threshold,
         detector_version=args.detector_version,
         container_url=args.container_url,
-        threads=threads,
+        threads=flags.threads_of(args),
         max_failures=args.max_failures,
     )
-
-
-def _shape(args: Arguments) -> Shape:
-    if args.reference_squares:
-        return Shape.REFERENCE_SQUARE
-    return Shape.SQUARE if args.square_crops else Shape.RECTANGLE
 
 
 if __name__ == "__main__":

@@ -7,14 +7,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from classification.runtime.errors import StorageError
+from classification.runtime.name_set import NameSet
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 # A folder is listed only once so many of its crops were asked for one by one.
 _ASK_FIRST = 32
@@ -24,15 +21,13 @@ _FOLDERS_KEPT = 256
 @dataclass(slots=True)
 class _Folder:
     asked: int = 0
-    listing: NDArray[np.int64] | None = None
+    listing: NameSet | None = None
 
 
 class ExistingCrops:
     """The files below a crops folder, as they were when a part of it was first read.
 
-    A listing holds eight bytes per file, the hash of its name, so that folders of a
-    million crops are no burden. Two of a million names share a hash with a chance of
-    one in tens of millions.
+    A listing is a ``NameSet``, so that folders of a million crops are no burden.
     """
 
     def __init__(self, crops_dir: Path) -> None:
@@ -48,8 +43,8 @@ class ExistingCrops:
             folder.asked += 1
             if folder.asked <= _ASK_FIRST:
                 return os.path.exists(os.path.join(self._root, name))  # noqa: PTH110, PTH118 - a Path costs more than the question
-            folder.listing = list_hashes(os.path.join(self._root, folder_name))  # noqa: PTH118 - as above
-        return _holds(folder.listing, hash(file_name))
+            folder.listing = list_names(os.path.join(self._root, folder_name))  # noqa: PTH118 - as above
+        return file_name in folder.listing
 
     def _folder(self, name: str) -> _Folder:
         folder = self._folder_by_name.get(name)
@@ -62,23 +57,16 @@ class ExistingCrops:
         return folder
 
 
-def list_hashes(folder: str) -> NDArray[np.int64]:
-    """Returns the sorted hashes of the names in a folder; none if it does not exist.
+def list_names(folder: str) -> NameSet:
+    """Returns the names in a folder; none if it does not exist.
 
     Raises:
         StorageError: the folder cannot be listed.
     """
     try:
         with os.scandir(folder) as entries:
-            hashes = np.fromiter((hash(entry.name) for entry in entries), np.int64)
+            return NameSet(entry.name for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
-        return np.empty(0, np.int64)
+        return NameSet()
     except OSError as error:
         raise StorageError(f"cannot list {folder}: {error.strerror}") from error
-    hashes.sort()
-    return hashes
-
-
-def _holds(hashes: NDArray[np.int64], wanted: int) -> bool:
-    position = int(np.searchsorted(hashes, wanted))
-    return position < len(hashes) and int(hashes[position]) == wanted

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from classification.runtime.errors import ItemError, StorageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 MAX_BYTES = (
     1 << 30
@@ -21,7 +17,11 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class LocalStore:
-    """A folder; names are paths relative to it."""
+    """A folder; names are paths relative to it, and none leads out of it.
+
+    A link that lies in the folder is followed wherever it leads: who put it there may
+    read what it leads to anyway.
+    """
 
     def __init__(self, root: Path) -> None:
         """Names the folder; it need not exist until something is read."""
@@ -29,18 +29,25 @@ class LocalStore:
 
     def read(self, name: str) -> bytes:
         """Returns the bytes of ``root/name``; see ``ImageStore.read``."""
-        return read_file(self.root / name)
+        return read_file(_inside(self.root, name))
 
     def exists(self, name: str) -> bool:
         """Says whether ``root/name`` is a file; see ``ImageStore.exists``."""
         try:
-            return stat.S_ISREG((self.root / name).stat().st_mode)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return stat.S_ISREG(_inside(self.root, name).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError, ItemError):
             return False
         except OSError as error:
             raise StorageError(
                 f"cannot look for {self.root / name}: {error.strerror}"
             ) from error
+
+
+def _inside(root: Path, name: str) -> Path:
+    path = Path(name)
+    if path.anchor or ".." in path.parts:
+        raise ItemError(f"{name!r} leaves its folder")
+    return root / path
 
 
 def read_file(path: Path) -> bytes:

@@ -1,0 +1,126 @@
+"""The crops of many images: what is missing is cut by threads, and the log counts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from classification.cropping.existing import ExistingCrops
+from classification.cropping.harvest import Harvest, Settings, harvest
+from classification.runtime import parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from classification.artifacts.step_log import StepLog
+    from classification.cropping.wanted import WantedCrop
+    from classification.storage import ImageStore
+
+IMAGES, IMAGES_FAILED = "images", "images_failed"
+CROPS, CROPS_EXISTING = "crops", "crops_existing"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An image, and all crops that are wanted of it.
+
+    Attributes:
+        image: name of the image in the store.
+        wanted: its crops, those that exist included; may be none.
+    """
+
+    image: str
+    wanted: Sequence[WantedCrop]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where images come from, where crops go, and how they are cut.
+
+    Attributes:
+        store: holds the images.
+        crops_dir: root of the crops.
+        settings: how crops are cut and saved.
+        threads: number of images worked on at once.
+    """
+
+    store: ImageStore
+    crops_dir: Path
+    settings: Settings
+    threads: int
+
+
+def options_to_log(
+    settings: Settings, *, threshold: float, threads: int
+) -> dict[str, Any]:
+    """Returns what a step log says of how crops are cut."""
+    return {
+        "shape": settings.shape.value,
+        "threshold": threshold,
+        "jpeg_quality": settings.jpeg_quality,
+        "max_pixels": settings.max_pixels,
+        "ignore_exif": not settings.apply_exif,
+        "check_crops_valid": settings.check_existing,
+        "threads": threads,
+    }
+
+
+def cut_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> None:
+    """Cuts the crops that are missing, and writes down in ``log`` what became of them.
+
+    Memory does not grow with the number of images, but for those that fail.
+
+    Args:
+        jobs: every image, read lazily.
+        place: where images and crops are.
+        log: gets the counts ``images`` (of which a crop is wanted), ``images_failed``,
+            ``crops`` (new ones) and ``crops_existing``, the failures and notes, and the
+            keys of the original's log.
+
+    Raises:
+        StorageError: the crops folder cannot be written, or the store reached.
+    """
+    log.counts |= {IMAGES: 0, IMAGES_FAILED: 0, CROPS: 0, CROPS_EXISTING: 0}
+    failed: list[str] = []
+    log.extra["images_failed_download_or_crop"] = failed
+    cut = partial(_cut, place=place)
+    missing = _find_missing(jobs, place, log)
+    for result in parallel.ordered_map(cut, missing, threads=place.threads):
+        _record(log, result)
+        if result.failures:
+            failed.append(result.image)
+    log.extra["num_new_downloads"] = 0
+    log.extra["num_new_crops"] = log.counts[CROPS]
+
+
+def _find_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> Iterator[Job]:
+    """Yields the images of which a crop is missing, and counts what is there."""
+    # Where existing crops are to be decoded, each has to be opened anyway.
+    listed = not place.settings.check_existing
+    existing = ExistingCrops(place.crops_dir) if listed else ()
+    for job in jobs:
+        log.counts[IMAGES] += bool(job.wanted)
+        missing = [crop for crop in job.wanted if crop.name not in existing]
+        log.counts[CROPS_EXISTING] += len(job.wanted) - len(missing)
+        if missing:
+            yield Job(job.image, missing)
+
+
+def _cut(job: Job, *, place: Place) -> Harvest:
+    return harvest(
+        job.image,
+        job.wanted,
+        store=place.store,
+        crops_dir=place.crops_dir,
+        settings=place.settings,
+    )
+
+
+def _record(log: StepLog, result: Harvest) -> None:
+    log.counts[CROPS] += result.new
+    log.counts[CROPS_EXISTING] += result.existing
+    log.counts[IMAGES_FAILED] += bool(result.failures)
+    log.notes += result.notes
+    log.failures += result.failures

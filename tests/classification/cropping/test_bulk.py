@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from classification.artifacts.step_log import StepLog
+from classification.cropping import bulk
+from classification.cropping.bulk import Job, Place
+from classification.cropping.harvest import Settings
+from classification.cropping.wanted import WantedCrop
+from classification.storage.local import LocalStore
+from detection.boxes import Box
+from tests.world import photograph, save_jpeg
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+BOX = Box(0.1, 0.2, 0.5, 0.5)
+
+
+def wanted(*names: str) -> list[WantedCrop]:
+    return [WantedCrop(name, BOX) for name in names]
+
+
+def place(tmp_path: Path, *, check_existing: bool = False) -> Place:
+    return Place(
+        store=LocalStore(tmp_path / "images"),
+        crops_dir=tmp_path / "crops",
+        settings=Settings(check_existing=check_existing),
+        threads=2,
+    )
+
+
+def cut(jobs: list[Job], where: Place) -> StepLog:
+    log = StepLog(step="test")
+    bulk.cut_missing(iter(jobs), where, log)
+    return log
+
+
+def test_what_became_of_each_image_is_counted(tmp_path: Path) -> None:
+    save_jpeg(tmp_path / "images" / "a.jpg", photograph())
+    save_jpeg(tmp_path / "images" / "b.jpg", photograph(seed=1))
+    save_jpeg(tmp_path / "crops" / "b0.jpg", photograph(20, 20))
+    jobs = [
+        Job("a.jpg", wanted("a0.jpg", "a1.jpg")),
+        Job("b.jpg", wanted("b0.jpg")),
+        Job("c.jpg", wanted("c0.jpg")),
+        Job("d.jpg", []),
+    ]
+    log = cut(jobs, place(tmp_path))
+    assert log.counts == {
+        "images": 3, "images_failed": 1, "crops": 2, "crops_existing": 1,
+    }  # fmt: skip
+    assert log.failures == [("c.jpg", "no such file")]
+    assert log.extra == {
+        "images_failed_download_or_crop": ["c.jpg"],
+        "num_new_downloads": 0,
+        "num_new_crops": 2,
+    }
+
+
+def test_d36_a_torn_crop_is_cut_again_if_crops_are_to_be_checked(
+    tmp_path: Path,
+) -> None:
+    save_jpeg(tmp_path / "images" / "a.jpg", photograph())
+    jobs = [Job("a.jpg", wanted("a0.jpg", "a1.jpg"))]
+    cut(jobs, place(tmp_path))
+    crop = tmp_path / "crops" / "a0.jpg"
+    whole = crop.read_bytes()
+    crop.write_bytes(whole[:200])
+    log = cut(jobs, place(tmp_path))
+    assert (log.counts["crops"], log.counts["crops_existing"]) == (0, 2)
+    log = cut(jobs, place(tmp_path, check_existing=True))
+    assert (log.counts["crops"], log.counts["crops_existing"]) == (1, 1)
+    assert crop.read_bytes() == whole
+
+
+def test_d49_an_image_whose_crops_exist_is_not_read_and_the_disk_not_asked_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number}.jpg" for number in range(200)]
+    (tmp_path / "crops").mkdir()
+    for name in names:
+        (tmp_path / "crops" / name).touch()
+    asked: list[str] = []
+    monkeypatch.setattr("os.path.exists", lambda path: asked.append(path) or True)
+    log = cut([Job(name, wanted(name)) for name in names], place(tmp_path))
+    assert log.counts["crops_existing"] == 200
+    assert len(asked) < 40
+
+
+def test_options_are_said_in_the_words_of_the_flags() -> None:
+    shown = bulk.options_to_log(Settings(), threshold=0.5, threads=3)
+    assert shown == {
+        "shape": "rectangle",
+        "threshold": 0.5,
+        "jpeg_quality": 75,
+        "max_pixels": Settings().max_pixels,
+        "ignore_exif": False,
+        "check_crops_valid": False,
+        "threads": 3,
+    }

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from classification.runtime.errors import ItemError
+from classification.storage.layered import LayeredStore
+from classification.storage.local import LocalStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> LayeredStore:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "both.jpg").write_bytes(name.encode())
+        (tmp_path / name / f"{name}.jpg").write_bytes(name.encode())
+    (tmp_path / "first" / "broken.jpg").touch()
+    (tmp_path / "second" / "broken.jpg").write_bytes(b"another image")
+    return LayeredStore(
+        [LocalStore(tmp_path / "first"), LocalStore(tmp_path / "second")]
+    )
+
+
+def test_the_first_that_has_the_file_is_read(layers: LayeredStore) -> None:
+    assert layers.read("both.jpg") == b"first"
+    assert layers.read("first.jpg") == b"first"
+    assert layers.read("second.jpg") == b"second"
+    assert all(layers.exists(f"{name}.jpg") for name in ("both", "first", "second"))
+
+
+def test_a_file_that_is_there_but_broken_is_not_replaced(layers: LayeredStore) -> None:
+    with pytest.raises(ItemError) as raised:
+        layers.read("broken.jpg")
+    assert str(raised.value) == "empty file"
+
+
+def test_what_no_store_has_is_missing(layers: LayeredStore) -> None:
+    for store in (layers, LayeredStore([])):
+        with pytest.raises(ItemError) as raised:
+            store.read("missing.jpg")
+        assert str(raised.value) == "no such file"
+        assert not store.exists("missing.jpg")
