@@ -23,16 +23,20 @@ number or an object is read as its text.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from classification.artifacts import _json, layout
+from classification.artifacts import _names, _stream, layout
+from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, in_file
 from detection.boxes import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 FILENAME = "queried_images.json"
@@ -44,9 +48,11 @@ _RULE_BY_KEY = {
     "bbox": "a list of {category, bbox: 4 numbers in [0, 1]} expected",
     "label": "a list of labels expected",
 }
+_ANY_DATASET_KEY = b'"dataset"'
+_ESCAPED_LETTER = b"\\u00"
 
 
-class QueriedBox(msgspec.Struct, frozen=True):
+class QueriedBox(msgspec.Struct, frozen=True, gc=False):
     """A box that a person drew.
 
     Attributes:
@@ -58,7 +64,7 @@ class QueriedBox(msgspec.Struct, frozen=True):
     bbox: Box
 
 
-class QueriedImage(msgspec.Struct, frozen=True, omit_defaults=True):
+class QueriedImage(msgspec.Struct, frozen=True, gc=False):
     """What is known of an image.
 
     Attributes:
@@ -74,6 +80,171 @@ class QueriedImage(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: tuple[str, ...] = msgspec.field(name="label")
     location: str | None = None
     boxes: tuple[QueriedBox, ...] | None = msgspec.field(name="bbox", default=None)
+
+
+_TYPED = msgspec.json.Decoder(dict[str, QueriedImage])
+
+
+class _Key:
+    """A key that equals no other, so that an object's repeated keys are all kept."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+_EVERY_KEY = msgspec.json.Decoder(
+    dict[_Key, msgspec.Raw], dec_hook=lambda _, text: _Key(text)
+)
+
+
+@dataclass(frozen=True)
+class QueriedImagesFile:
+    """A ``queried_images.json`` that was checked from end to end.
+
+    Images are read from the file when they are asked for, a block at a time.
+
+    Attributes:
+        path: where it is.
+        image_count: number of images.
+    """
+
+    path: Path
+    image_count: int
+    _blocks: Sequence[_stream.Block] = field(repr=False)
+
+    def images(self) -> Iterator[tuple[str, QueriedImage]]:
+        """Yields each image with its name, in file order; may be called again."""
+        with in_file(self.path):
+            try:
+                with self.path.open("rb") as file:
+                    for block in self._blocks:
+                        yield from _decode(block.read(file)).items()
+            except (OSError, msgspec.DecodeError) as error:
+                raise ArtifactError("it was changed while it was read") from error
+
+
+def open_file(
+    path: Path, *, chunk_bytes: int = _stream.CHUNK_BYTES
+) -> QueriedImagesFile:
+    """Checks the file whole, and returns it ready to be read.
+
+    Needs 8 bytes of memory per image, and a few MiB.
+
+    Args:
+        path: the file.
+        chunk_bytes: how much to read at a time.
+
+    Raises:
+        ArtifactError: it is missing, truncated, no JSON, names an image twice, or breaks
+            the format; with the address, such as ``ds/a.jpg.bbox``.
+    """
+    return _check_whole(path, _Survey(), chunk_bytes)
+
+
+def read(
+    path: Path, *, chunk_bytes: int = _stream.CHUNK_BYTES
+) -> dict[str, QueriedImage]:
+    """Checks the file and returns all of it by name, parsing it once instead of twice.
+
+    For files that fit in memory; see ``open_file``, which raises the same.
+    """
+    kept: dict[str, QueriedImage] = {}
+    _check_whole(path, _Survey(kept), chunk_bytes)
+    return kept
+
+
+def _check_whole(path: Path, survey: _Survey, chunk_bytes: int) -> QueriedImagesFile:
+    with in_file(path):
+        if path.exists() and not path.is_file():
+            raise ArtifactError("not a plain file")
+        try:
+            with path.open("rb") as file:
+                blocks = _stream.read_pairs(file, survey.take, chunk_bytes=chunk_bytes)
+        except OSError as error:
+            raise ArtifactError(f"cannot read: {error.strerror}") from error
+        found = QueriedImagesFile(path, survey.image_count, blocks)
+    _refuse_repeated(found, survey.seen.repeated_hashes())
+    return found
+
+
+class _Survey:
+    """What is noted of the images while they pass by.
+
+    Attributes:
+        image_count: number of images so far.
+        seen: their names.
+    """
+
+    def __init__(self, keep: dict[str, QueriedImage] | None = None) -> None:
+        """Begins with no image; each that passes is put into ``keep``."""
+        self.image_count = 0
+        self.seen = _names.SeenNames()
+        self._keep = keep
+
+    def take(self, text: bytes, _: int) -> int:
+        """Checks a block of images; returns how many there are."""
+        images = _decode(text)
+        _refuse_repeated_within(text, len(images))
+        self.seen.add(list(images))
+        self.image_count += len(images)
+        if self._keep is not None:
+            self._keep.update(images)
+        return len(images)
+
+
+def _decode(text: bytes) -> dict[str, QueriedImage]:
+    """Returns the checked images of a block."""
+    try:
+        images = _TYPED.decode(text)
+    except msgspec.ValidationError:
+        # A location that is no text, or something wrong that is to be explained.
+        return from_dict(msgspec.json.decode(text))
+    if not _is_sound(images):
+        return from_dict(msgspec.json.decode(text))
+    return images
+
+
+def _is_sound(images: Mapping[str, QueriedImage]) -> bool:
+    """Says in bulk what ``_to_image`` says of one image, after its types."""
+    datasets = {image.dataset for image in images.values()}
+    prefix_by_dataset = {name: f"{name}/" for name in datasets if "/" not in name}
+    categories = {
+        box.category for image in images.values() for box in image.boxes or ()
+    }
+    return (
+        len(prefix_by_dataset) == len(datasets)
+        and _names.find_unsafe(list(images)) is None
+        and all(category.strip() for category in categories)
+        and all(
+            name.startswith(prefix_by_dataset[image.dataset])
+            for name, image in images.items()
+        )
+    )
+
+
+def _refuse_repeated_within(text: bytes, name_count: int) -> None:
+    """Refuses a block that names an image twice, of which the decoder keeps one."""
+    # Each image has the key, so that there are at most so many images.
+    if text.count(_ANY_DATASET_KEY) == name_count and _ESCAPED_LETTER not in text:
+        return
+    seen = set()
+    for key in _EVERY_KEY.decode(text):
+        if key.text in seen:
+            raise ArtifactError("key appears twice", where=key.text)
+        seen.add(key.text)
+
+
+def _refuse_repeated(file: QueriedImagesFile, hashes: frozenset[int]) -> None:
+    if not hashes:
+        return
+    seen = set()
+    for name, _ in file.images():
+        if hash(name) in hashes:
+            if name in seen:
+                raise ArtifactError("key appears twice", where=f"{file.path}: {name}")
+            seen.add(name)
 
 
 def from_dict(document: Mapping[str, Any]) -> dict[str, QueriedImage]:
@@ -131,30 +302,98 @@ def _explain(
     return ArtifactError(str(error), where=name)
 
 
-def to_dict(image_by_name: Mapping[str, QueriedImage]) -> dict[str, Any]:
-    """Returns the document to write: names sorted, keys in the order shown above."""
-    return {name: _to_value(image_by_name[name]) for name in sorted(image_by_name)}
-
-
-def _to_value(image: QueriedImage) -> dict[str, Any]:
-    value: dict[str, Any] = {"dataset": image.dataset}
-    if image.location is not None:
-        value["location"] = image.location
-    value["class"] = image.dataset_label
-    if image.boxes is not None:
-        value["bbox"] = msgspec.to_builtins(image.boxes)
-    value["label"] = list(image.labels)
-    return value
-
-
-def read(path: Path) -> dict[str, QueriedImage]:
-    """Reads and checks what is known of each image, by its name."""
-    with in_file(path):
-        return from_dict(_json.read_object(path))
-
-
 def write(
-    path: Path, image_by_name: Mapping[str, QueriedImage], *, indent: int | None = None
-) -> None:
-    """Writes what is known of each image; on one line where ``indent`` is None."""
-    _json.write_object(path, to_dict(image_by_name), indent=indent)
+    path: Path,
+    images: Mapping[str, QueriedImage] | Iterable[tuple[str, QueriedImage]],
+    *,
+    indent: int | None = None,
+) -> int:
+    """Writes what is known of each image, streaming.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        images: by name, in any order; or pairs sorted by name, each name once.
+        indent: spaces a level is indented by, or None for one line.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        ValueError: pairs are not sorted by name, or a box holds no finite number.
+    """
+    pairs = _sorted_pairs(images) if isinstance(images, Mapping) else images
+    form = _Form(indent)
+    last, count = "", 0
+    with replacing(path) as file:
+        file.write(b"{")
+        for name, image in pairs:
+            if count and name <= last:
+                raise ValueError(f"{name!r} comes after {last!r}")
+            text = (
+                f"{form.before(1, first=not count)}{_quote(name)}: {form.image(image)}"
+            )
+            # A name that is no text keeps its bytes, as JSON's escapes.
+            file.write(text.encode(errors="backslashreplace"))
+            last, count = name, count + 1
+        file.write(form.before(0, first=True).encode() if count else b"")
+        file.write(b"}\n")
+    return count
+
+
+def _sorted_pairs(
+    images: Mapping[str, QueriedImage],
+) -> Iterator[tuple[str, QueriedImage]]:
+    for name in sorted(images):
+        yield name, images[name]
+
+
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class _Form:
+    """Lays values out as JSON, byte for byte as the standard library does."""
+
+    def __init__(self, indent: int | None) -> None:
+        """Begins a document.
+
+        Args:
+            indent: spaces a level is indented by, or None for one line.
+        """
+        levels = range(6)
+        self._comma = ", " if indent is None else ","
+        self._breaks = [
+            "" if indent is None else "\n" + " " * indent * n for n in levels
+        ]
+
+    def before(self, level: int, *, first: bool) -> str:
+        """Returns what stands between a value and the value, or bracket, before it."""
+        return ("" if first else self._comma) + self._breaks[level]
+
+    def image(self, image: QueriedImage) -> str:
+        """Returns an image: keys in their order, none for what is not known."""
+        parts = [f'"dataset": {_quote(image.dataset)}']
+        if image.location is not None:
+            parts.append(f'"location": {_quote(image.location)}')
+        parts.append(f'"class": {_quote(image.dataset_label)}')
+        if image.boxes is not None:
+            boxes = [self._box(box) for box in image.boxes]
+            parts.append(f'"bbox": {self._wrap("[]", boxes, 2)}')
+        labels = self._wrap("[]", [_quote(label) for label in image.labels], 2)
+        parts.append(f'"label": {labels}')
+        return self._wrap("{}", parts, 1)
+
+    def _box(self, box: QueriedBox) -> str:
+        edges = msgspec.structs.astuple(box.bbox)
+        if not all(map(math.isfinite, edges)):
+            raise ValueError(f"{box} holds no finite number")
+        numbers = self._wrap("[]", [repr(edge) for edge in edges], 4)
+        parts = [f'"category": {_quote(box.category)}', f'"bbox": {numbers}']
+        return self._wrap("{}", parts, 3)
+
+    def _wrap(self, brackets: str, parts: Sequence[str], level: int) -> str:
+        """Puts brackets, which stand at ``level``, around values that are laid out."""
+        if not parts:
+            return brackets
+        inner = self._breaks[level + 1]
+        joined = f"{self._comma}{inner}".join(parts)
+        return f"{brackets[0]}{inner}{joined}{self._breaks[level]}{brackets[1]}"
