@@ -17,7 +17,10 @@ MEGADETECTOR_CATEGORIES = {"1": ANIMAL, "2": PERSON, "3": VEHICLE}
 
 TagValue: TypeAlias = str | int | float | list[str | int | float]
 
-Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
+# Programs that look for the same box in picture after picture, such as a branch in the
+# wind, take it back by turning the sign: the box keeps its place in the list, and no
+# threshold takes it.
+Confidence = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 
 
 class Detection(msgspec.Struct, frozen=True, gc=False):
@@ -26,7 +29,8 @@ class Detection(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         category: id of the category in the file, such as ``"1"``.
         bbox: where, in fractions of the EXIF-upright image.
-        conf: how sure the detector is, in [0, 1]; None for a box drawn by a person.
+        conf: how sure the detector is, in [0, 1]; below 0 for a box that was taken back
+            as a repeated one; None for a box drawn by a person.
         classifications: (category id, probability) pairs, most probable first.
     """
 

@@ -1,8 +1,9 @@
-"""``<cache>/v<version>/<dataset>.json``: what a detector found in each dataset.
+r"""``<cache>/v<version>/<dataset>.json``: what a detector found in each dataset.
 
-Written by ``cache_batchapi_outputs``; read by ``detect_and_crop``,
-``create_classification_dataset`` and ``merge_classification_detection_output``. One
-detections JSON (see ``detections.json``) per dataset and version of the detector::
+Written by ``cache_batchapi_outputs`` and ``detect_and_crop``; read by
+``detect_and_crop``, ``create_classification_dataset`` and
+``merge_classification_detection_output``. One detections JSON (see
+``detections.json``) per dataset and version of the detector::
 
     mdcache/v4.1/caltech.json
 
@@ -16,26 +17,84 @@ detections JSON (see ``detections.json``) per dataset and version of the detecto
     }
 
 ``file`` is the path below the dataset's folder: without the dataset's name, which is the
-file's. Images are sorted by file.
+file's. Images are sorted by file and stand once. An image that failed is in it, too,
+until a later run succeeds: whoever asks for boxes must expect ``detections: null``. Ids
+of categories may differ from one dataset's file to the next; their names count.
+
+What the original wrote is read: a name with ``\`` is taken with ``/``, and the folder of
+a version may be ``v5a.0.0.pt`` where the version is ``5a.0.0``, since the original took
+the model's file ending for a part of it. Such a folder stays in use where it has a file
+of the dataset. A dataset is found whatever the case of its name.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import detections, layout
+from classification.artifacts.detections import Header
+from classification.runtime import locking
 from classification.runtime.errors import ArtifactError
+from classification.runtime.sorting import sort_records
+from detection.combining import Fate, Result, align, combine
+from taxonomy.graph import normal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from classification.artifacts.detections import DetectionsFile, Header
+    from classification.artifacts.detections import DetectionsFile
+    from detection.combining import Combined
+
+_DETECTOR, _NO_DETECTOR = "detector", "unknown"
+_VERSION = "format_version"
+# What the original took for the end of a version, of md_v5a.0.0.pt or md_v4.1.0.pb.
+_HISTORIC_ENDINGS = ("", ".pt", ".pb", ".0", ".0.pt", ".0.pb")
+_NOTHING = Header(detection_categories={}, info={})
+
+
+@dataclass
+class Merged:
+    """What became of the images of a run that was put into the cache.
+
+    Attributes:
+        path: the file of the cache.
+        images: number of images in it now.
+        added: images that it did not have.
+        replaced: images that it has another result of now.
+        kept: images that it had, and of which it kept what it had.
+        repeated: results of the run beyond the first of their image.
+        failures: (image, reason) of each image of the run that no run has boxes of.
+        notes: (what, remark) of what was changed or left out on the way in.
+    """
+
+    path: Path
+    images: int = 0
+    added: int = 0
+    replaced: int = 0
+    kept: int = 0
+    repeated: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+    def take(self, combined: Combined) -> bytes:
+        """Counts an image; returns the JSON text to write."""
+        result, fate, repeated = combined
+        self.images += 1
+        self.added += fate is Fate.ADDED
+        self.replaced += fate is Fate.REPLACED
+        self.kept += fate is Fate.KEPT
+        self.repeated += repeated
+        if result.failed and fate is not Fate.UNTOUCHED:
+            reason = detections.failure_of(result.document)
+            self.failures.append((result.file, reason))
+        return result.document
 
 
 def path_of(cache_dir: Path, detector_version: str, dataset: str) -> Path:
-    """Returns where the detections of a dataset are.
+    """Returns where the detections of a dataset are, or would be.
 
     Raises:
         ArtifactError: the version or the dataset's name leads out of the folder.
@@ -46,7 +105,29 @@ def path_of(cache_dir: Path, detector_version: str, dataset: str) -> Path:
             raise ArtifactError(
                 f"{part!r} names more than one folder", where=str(cache_dir)
             )
-    return cache_dir / f"v{detector_version}" / f"{dataset}.json"
+    folders = [cache_dir / f"v{detector_version}{end}" for end in _HISTORIC_ENDINGS]
+    found = (_find_in(folder, dataset) for folder in folders)
+    return next(filter(None, found), folders[0] / f"{dataset}.json")
+
+
+def _find_in(folder: Path, dataset: str) -> Path | None:
+    path = folder / f"{dataset}.json"
+    if path.exists():
+        return path
+    files = sorted(folder.glob("*.json"))
+    return next((file for file in files if normal(file.stem) == normal(dataset)), None)
+
+
+def find(cache_dir: Path, detector_version: str, dataset: str) -> DetectionsFile | None:
+    """Checks the detections of a dataset; returns None where there are none.
+
+    Raises:
+        ArtifactError: they break the format.
+    """
+    path = path_of(cache_dir, detector_version, dataset)
+    if not path.exists():
+        return None
+    return detections.open_file(path, rename=with_slashes)
 
 
 def open_file(cache_dir: Path, detector_version: str, dataset: str) -> DetectionsFile:
@@ -55,13 +136,17 @@ def open_file(cache_dir: Path, detector_version: str, dataset: str) -> Detection
     Raises:
         ArtifactError: there are none, or they break the format.
     """
-    path = path_of(cache_dir, detector_version, dataset)
-    if not path.exists():
-        raise ArtifactError(
-            "no such file; cache_batchapi_outputs writes it from the dataset's detections",
-            where=str(path),
-        )
-    return detections.open_file(path)
+    if file := find(cache_dir, detector_version, dataset):
+        return file
+    raise ArtifactError(
+        "no such file; cache_batchapi_outputs writes it from the dataset's detections",
+        where=str(path_of(cache_dir, detector_version, dataset)),
+    )
+
+
+def with_slashes(name: str) -> str:
+    """Returns an image's name as the cache spells it."""
+    return name.replace("\\", "/")
 
 
 def write(
@@ -81,9 +166,143 @@ def write(
         images: the JSON text of each image, sorted by file.
     """
     path = path_of(cache_dir, detector_version, dataset)
-    classes = header.classification_categories or {}
-    detections.write(path, replace(header, classification_categories=classes), images)
+    _write(path, header, images)
     return path
+
+
+def _write(path: Path, header: Header, images: Iterable[bytes]) -> None:
+    classes = header.classification_categories or {}
+    complete = Header(
+        info=header.info,
+        detection_categories=header.detection_categories,
+        classification_categories=classes,
+    )
+    detections.write(path, complete, images)
+
+
+def merge(  # noqa: PLR0913 - three of them name the file
+    cache_dir: Path,
+    detector_version: str,
+    dataset: str,
+    header: Header,
+    documents: Iterable[bytes],
+    *,
+    newer_wins: bool = False,
+) -> Merged:
+    """Puts what a run found into the cache; what is there already stays.
+
+    A failed image never takes the place of one that was detected, and gives way to it.
+    Categories are the same where their names are: the run's get the ids of the cache.
+    No other run can change the file meanwhile; it is replaced as a whole.
+
+    Args:
+        cache_dir: the cache.
+        detector_version: such as ``4.1``.
+        dataset: name of the dataset.
+        header: all of the run but its images.
+        documents: the JSON text of each image of the run, in any order, as the format
+            says, with names below the dataset's folder; streamed, read once.
+        newer_wins: where both have boxes of an image, take the run's.
+
+    Raises:
+        ArtifactError: what the cache holds breaks the format.
+        StorageError: another run is writing the file, or it cannot be written.
+    """
+    path = path_of(cache_dir, detector_version, dataset)
+    with locking.exclusive(path):
+        cached = None
+        if path.exists():
+            cached = detections.open_file(path, rename=with_slashes, may_repeat=True)
+        merged = Merged(path)
+        joined = _join(cached.header if cached else _NOTHING, header, merged)
+        older = _cached_results(cached) if cached else iter(())
+        newer = _new_results(joined, documents)
+        combined = combine(older, newer, newer_wins=newer_wins)
+        _write(path, joined.header, map(merged.take, combined))
+    return merged
+
+
+def _cached_results(file: DetectionsFile) -> Iterator[Result]:
+    documents = file.documents()
+    if not file.is_sorted:
+        documents = _sort(documents)
+    for name, failed, document in detections.outcomes(documents):
+        yield Result(name, failed, document)
+
+
+def _new_results(joined: _Joined, documents: Iterable[bytes]) -> Iterator[Result]:
+    for name, failed, document in detections.outcomes(_sort(documents)):
+        yield Result(name, failed, joined.renumber(document), is_new=True)
+
+
+def _sort(documents: Iterable[bytes]) -> Iterator[bytes]:
+    named = ((name, text) for name, _, text in detections.outcomes(documents))
+    return (text for _, text in sort_records(named))
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The header of both, and the ids that categories of the run have in it."""
+
+    header: Header
+    id_by_category: Mapping[str, str]
+    id_by_class: Mapping[str, str]
+
+    def renumber(self, document: bytes) -> bytes:
+        """Returns an image of the run with the ids of the cache."""
+        maps = (self.id_by_category, self.id_by_class)
+        if all(old == new for ids in maps for old, new in ids.items()):
+            return document
+        return detections.renumber(document, *maps)
+
+
+def _join(cached: Header, new: Header, merged: Merged) -> _Joined:
+    """Joins the headers, and notes what changes of the run's."""
+    categories, id_by_category = align(
+        cached.detection_categories, new.detection_categories
+    )
+    classes, id_by_class = align(
+        cached.classification_categories or {}, new.classification_categories or {}
+    )
+    merged.notes += _say_moved("detection_categories", categories, id_by_category)
+    merged.notes += _say_moved("classification_categories", classes, id_by_class)
+    left_out = sorted({*cached.other, *new.other})
+    merged.notes += [(key, "left out: a cache has no such key") for key in left_out]
+    names = (cached.detector, new.detector)
+    if len({*names, _NO_DETECTOR}) > len(names):
+        remark = f"{new.detector!r} is put under {cached.detector!r}, as the cache says"
+        merged.notes.append(("info.detector", remark))
+    header = Header(
+        info=_join_info(cached.info, new.info),
+        detection_categories=categories,
+        classification_categories=classes,
+    )
+    return _Joined(header, id_by_category, id_by_class)
+
+
+def _say_moved(
+    key: str, name_by_id: Mapping[str, str], id_by_new_id: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    return [
+        (f"{key}.{new_id}", f"{name_by_id[id_]!r} has the id {id_} in the cache")
+        for new_id, id_ in id_by_new_id.items()
+        if new_id != id_
+    ]
+
+
+def _join_info(cached: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds what the cache does not say; the format's version is the higher one."""
+    stated = [str(info[_VERSION]) for info in (cached, new) if _VERSION in info]
+    highest = max(stated, key=_to_numbers, default=detections.FORMAT_VERSION)
+    added = {key: value for key, value in new.items() if key not in cached}
+    info = {_VERSION: highest, **cached, **added} | {_VERSION: highest}
+    if info.get(_DETECTOR) == _NO_DETECTOR and _DETECTOR in new:
+        info[_DETECTOR] = new[_DETECTOR]
+    return info
+
+
+def _to_numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def agreed_header(files: Sequence[DetectionsFile]) -> Header:

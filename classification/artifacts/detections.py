@@ -15,7 +15,10 @@ Timelapse and other tools of the field::
 
 ``bbox`` is [left, top, width, height] in fractions of the EXIF-upright image. An empty
 list of detections means that nothing was found, null (in old files: no such key) that
-the image failed. Images are sorted by file, detections by falling confidence.
+the image failed. Images are sorted by file, detections by falling confidence. A ``conf``
+below 0 marks a box that was taken back because it stands in picture after picture
+(repeat-detection elimination): it keeps its place, on which names of crops rest, and no
+threshold takes it.
 
 After classification there is ``classification_categories``, and a detection may hold
 ``"classifications": [["2", 0.871], ["0", 0.1]]``: category ids and probabilities, most
@@ -27,6 +30,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -38,7 +43,7 @@ from detection.boxes import Box
 from detection.records import ImageDetections
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 FORMAT_VERSION = "1.6"
@@ -53,7 +58,7 @@ _RULE_BY_KEY = {
     "is_ground_truth": "true or false expected",
     "category": "the id of a category, as a string, expected",
     "bbox": "4 numbers in [0, 1] expected",
-    "conf": "a number in [0, 1] expected",
+    "conf": "a number in [-1, 1] expected",
     "classifications": "a list of [category id, probability] expected",
 }
 _FAULT = re.compile(
@@ -62,8 +67,17 @@ _FAULT = re.compile(
 _MISSING_KEY = re.compile(r"Object missing required field `(?P<key>\w+)`")
 _ONE_BOX = re.compile(r"\.detections\[\d+\]$")
 
+_NULL = b"null"
+_BATCH = 512
+
 _TYPED = msgspec.json.Decoder(list[ImageDetections])
+_TYPED_ONE = msgspec.json.Decoder(ImageDetections)
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
+# These leave what they do not look into as it is written, each digit of a number.
+_KEYS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_BOXES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
+_CLASSIFIED = msgspec.json.Decoder(list[tuple[str, msgspec.Raw]] | None)
+_TEXT = msgspec.json.Decoder(str)
 
 T = TypeVar("T")
 
@@ -100,20 +114,29 @@ class DetectionsFile:
         path: where it is.
         header: all but the images.
         image_count: number of images.
+        is_sorted: each image's name is that of the one before, or follows it.
     """
 
     path: Path
     header: Header
     image_count: int
+    is_sorted: bool
     _blocks: Sequence[_stream.Block] = field(repr=False)
+    _rename: Callable[[str], str] | None = field(repr=False)
 
     def images(self) -> Iterator[ImageDetections]:
         """Yields the images in file order; may be called again."""
-        return self._read(_TYPED)
+        images = self._read(_TYPED)
+        if self._rename is None:
+            return images
+        return map(partial(_rename_image, rename=self._rename), images)
 
     def documents(self) -> Iterator[bytes]:
         """Yields each image's JSON text, with every key it holds, in file order."""
-        return map(bytes, self._read(_RAW))
+        documents = map(bytes, self._read(_RAW))
+        if self._rename is None:
+            return documents
+        return map(partial(_rename_document, rename=self._rename), documents)
 
     def _read(self, decoder: msgspec.json.Decoder[list[T]]) -> Iterator[T]:
         with in_file(self.path):
@@ -125,20 +148,30 @@ class DetectionsFile:
                 raise ArtifactError("it was changed while it was read") from error
 
 
-def open_file(path: Path, *, chunk_bytes: int = _stream.CHUNK_BYTES) -> DetectionsFile:
+def open_file(
+    path: Path,
+    *,
+    rename: Callable[[str], str] | None = None,
+    may_repeat: bool = False,
+    chunk_bytes: int = _stream.CHUNK_BYTES,
+) -> DetectionsFile:
     """Checks a detections JSON whole, and returns it ready to be read.
 
     Needs 8 bytes of memory per image, and a few MiB.
 
     Args:
         path: the file.
+        rename: given an image's name in the file, returns the one that it is checked,
+            and goes, by.
+        may_repeat: an image may stand more than once.
         chunk_bytes: how much to read at a time.
 
     Raises:
         ArtifactError: it is missing, truncated, no JSON, or breaks the format; with
             the address, such as ``images[3].detections[0].bbox``.
     """
-    return _check_whole(path, _Survey(), chunk_bytes)
+    survey = _Survey(rename=rename)
+    return _check_whole(path, survey, chunk_bytes, may_repeat=may_repeat)
 
 
 def read(
@@ -149,18 +182,28 @@ def read(
     For files that fit in memory; see ``open_file``, which raises the same.
     """
     kept: list[ImageDetections] = []
-    file = _check_whole(path, _Survey(kept), chunk_bytes)
+    file = _check_whole(path, _Survey(keep=kept), chunk_bytes)
     return file.header, kept
 
 
-def _check_whole(path: Path, survey: _Survey, chunk_bytes: int) -> DetectionsFile:
+def _check_whole(
+    path: Path, survey: _Survey, chunk_bytes: int, *, may_repeat: bool = False
+) -> DetectionsFile:
     with in_file(path):
         document, blocks = _read_top(path, survey, chunk_bytes)
         header = _to_header(document)
         if blocks is None:
             raise ArtifactError("no key images; run_detector_batch writes it")
-    found = DetectionsFile(path, header, survey.image_count, blocks)
-    _refuse_repeated(found, survey.seen.repeated_hashes())
+    found = DetectionsFile(
+        path,
+        header,
+        survey.image_count,
+        survey.is_sorted,
+        blocks,
+        survey.rename if survey.is_renamed else None,
+    )
+    if not may_repeat:
+        _refuse_repeated(found, survey.seen.repeated_hashes())
     _refuse_unknown(found, survey)
     return found
 
@@ -184,14 +227,26 @@ class _Survey:
 
     Attributes:
         image_count: number of images so far.
+        rename: what their names go through, or None.
+        is_renamed: it changed one.
+        is_sorted: their names never fall.
         seen: their names.
         categories: ids of the detection categories that stand at boxes.
         classes: likewise, of the classification categories.
     """
 
-    def __init__(self, keep: list[ImageDetections] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        keep: list[ImageDetections] | None = None,
+        rename: Callable[[str], str] | None = None,
+    ) -> None:
         """Begins with no image; each that passes is appended to ``keep``."""
         self.image_count = 0
+        self.rename = rename
+        self.is_renamed = False
+        self.is_sorted = True
+        self._last = ""
         self._keep = keep
         self.seen = _names.SeenNames()
         self.categories: set[str] = set()
@@ -203,11 +258,7 @@ class _Survey:
             images = _TYPED.decode(text)
         except msgspec.ValidationError as error:
             raise _explain(_located(text, error), first) from error
-        names = [image.file for image in images]
-        if (unsafe := _names.find_unsafe(names)) is not None:
-            where = f"{_IMAGES}[{first + unsafe}].file"
-            layout.checked_name(names[unsafe], where=where)
-        self.seen.add(names)
+        self._take_names([image.file for image in images], first)
         boxes = [box for image in images for box in image.detections or ()]
         self.categories.update({box.category for box in boxes})
         classified = [box.classifications for box in boxes if box.classifications]
@@ -216,6 +267,19 @@ class _Survey:
         if self._keep is not None:
             self._keep += images
         return len(images)
+
+    def _take_names(self, names: list[str], first: int) -> None:
+        if self.rename is not None:
+            renamed = list(map(self.rename, names))
+            self.is_renamed = self.is_renamed or renamed != names
+            names = renamed
+        if (unsafe := _names.find_unsafe(names)) is not None:
+            where = f"{_IMAGES}[{first + unsafe}].file"
+            layout.checked_name(names[unsafe], where=where)
+        self.seen.add(names)
+        in_order = [self._last, *names]
+        self.is_sorted = self.is_sorted and in_order == sorted(in_order)
+        self._last = in_order[-1]
 
 
 def _located(text: bytes, error: msgspec.ValidationError) -> str:
@@ -327,6 +391,65 @@ def name_of(document: bytes) -> str:
     return _NAME.decode(document).file
 
 
+class _Outcome(msgspec.Struct):
+    file: str
+    detections: msgspec.Raw = msgspec.Raw(_NULL)
+    failure: str | None = None
+
+
+_OUTCOMES = msgspec.json.Decoder(list[_Outcome])
+
+
+def outcomes(documents: Iterable[bytes]) -> Iterator[tuple[str, bool, bytes]]:
+    """Yields (name, whether it failed, JSON text without white space) of each image."""
+    rest = iter(documents)
+    while some := list(islice(rest, _BATCH)):
+        text = msgspec.json.format(b"[" + b",".join(some) + b"]", indent=-1)
+        pairs = zip(_OUTCOMES.decode(text), _RAW.decode(text), strict=True)
+        for outcome, document in pairs:
+            failed = bool(outcome.failure) or bytes(outcome.detections) == _NULL
+            yield outcome.file, failed, bytes(document)
+
+
+def failure_of(document: bytes) -> str:
+    """Returns why an image failed, as its JSON text says."""
+    return _TYPED_ONE.decode(document).failure or "no reason given"
+
+
+def _rename_image(
+    image: ImageDetections, *, rename: Callable[[str], str]
+) -> ImageDetections:
+    return msgspec.structs.replace(image, file=rename(image.file))
+
+
+def _rename_document(document: bytes, *, rename: Callable[[str], str]) -> bytes:
+    image = _KEYS.decode(document)
+    image["file"] = _raw(rename(_TEXT.decode(image["file"])))
+    return _encode(image)
+
+
+def renumber(
+    document: bytes, id_by_category: Mapping[str, str], id_by_class: Mapping[str, str]
+) -> bytes:
+    """Gives the categories in an image's JSON text other ids; all else stays.
+
+    Args:
+        document: the text.
+        id_by_category: new id by the id of each detection category.
+        id_by_class: likewise, of the classification categories.
+    """
+    image = _KEYS.decode(document)
+    boxes = _BOXES.decode(image.get("detections", _NULL))
+    for box in boxes or ():
+        box["category"] = _raw(id_by_category[_TEXT.decode(box["category"])])
+        classified = _CLASSIFIED.decode(box.get("classifications", _NULL))
+        if classified is not None:
+            pairs = [(id_by_class[id_], value) for id_, value in classified]
+            box["classifications"] = _raw(pairs)
+    image["detections"] = _raw(boxes)
+    return _encode(image)
+
+
 def encode_classifications(ranked: Iterable[tuple[int, float]]) -> bytes:
     """Returns the JSON text of (category id, probability) pairs, in their order."""
     return _encode([(str(category), value) for category, value in ranked])
@@ -393,3 +516,7 @@ def write(path: Path, header: Header, images: Iterable[bytes]) -> None:
 
 def _encode(value: object) -> bytes:
     return msgspec.json.encode(value)
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value))

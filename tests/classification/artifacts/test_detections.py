@@ -203,11 +203,11 @@ BOX_RULE = "4 numbers in [0, 1] expected"
         (with_box(bbox=None), f"images[2].detections[1].bbox: {BOX_RULE}"),
         (
             with_box(conf=1.1),
-            "images[2].detections[1].conf: a number in [0, 1] expected",
+            "images[2].detections[1].conf: a number in [-1, 1] expected",
         ),
         (
             with_box(conf="0.9"),
-            "images[2].detections[1].conf: a number in [0, 1] expected",
+            "images[2].detections[1].conf: a number in [-1, 1] expected",
         ),
         (
             with_box(category=1),
@@ -334,7 +334,7 @@ def test_what_is_no_json_is_refused(
 
 def test_the_address_is_exact_in_a_late_block(tmp_path: Path) -> None:
     images = [image(f"{number}.jpg") for number in range(999)]
-    images[777] = image("777.jpg", detections=[{**BOX, "conf": -1}])
+    images[777] = image("777.jpg", detections=[{**BOX, "conf": -1.5}])
     path = save(tmp_path / "d.json", document(*images))
     with pytest.raises(ArtifactError) as refused:
         detections.open_file(path, chunk_bytes=500)
