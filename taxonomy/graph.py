@@ -267,6 +267,11 @@ class Taxonomy:
         return self._datasets
 
     @property
+    def labels(self) -> frozenset[DatasetLabel]:
+        """Returns every dataset label, those that mean no taxon too."""
+        return frozenset(self._taxon_by_label)
+
+    @property
     def homonyms(self) -> tuple[tuple[Taxon, ...], ...]:
         """Returns the taxa that share level and name, kingdom by kingdom."""
         return tuple(tuple(t) for t in self._taxa_by_name.values() if len(t) > 1)

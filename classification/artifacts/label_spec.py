@@ -1,6 +1,7 @@
 """``label_spec.json``: what each label of a classifier, or each target, consists of.
 
-Written by ``csv_to_json`` and by hand; read by ``map_classification_categories``::
+Written by ``csv_to_json`` and by hand; read by ``json_validator`` and
+``map_classification_categories``::
 
     {
      "cervid": {

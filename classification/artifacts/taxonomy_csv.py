@@ -1,7 +1,7 @@
 """Taxonomy CSV: which taxon each label of each dataset means.
 
 Kept by people, or released by LILA (``lila-taxonomy-mapping_release.csv``); read by
-``map_classification_categories`` and ``taxonomy_csv_checker``::
+``json_validator``, ``map_classification_categories`` and ``taxonomy_csv_checker``::
 
     dataset_name,query,source,taxonomy_level,scientific_name,taxonomy_string
     idfg,elk,inat,species,cervus canadensis,"[(204114, 'species', 'cervus canadensis', ['elk']), (42158, 'genus', 'cervus', [])]"
@@ -32,8 +32,10 @@ from taxonomy.graph import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from taxonomy.graph import ParentChoice
 
 COLUMNS = (
     "dataset_name",
@@ -43,6 +45,7 @@ COLUMNS = (
     "taxonomy_string",
 )
 _DEFAULT_SOURCE = "inat"
+_CHOICES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,12 @@ class ScannedRow:
     remark: str
 
 
-def read(path: Path) -> Taxonomy:
+def read(path: Path, *, single_parent: bool = False) -> Taxonomy:
     """Reads and checks a taxonomy CSV.
+
+    Args:
+        path: the file.
+        single_parent: refuse taxa with several parents, also where a rule picks one.
 
     Raises:
         ArtifactError: it is missing, breaks the format, or its rows make no forest;
@@ -75,7 +82,19 @@ def read(path: Path) -> Taxonomy:
             raise ArtifactError(
                 f"{first}{more}; taxonomy_csv_checker lists all problems"
             )
+        if single_parent and findings.choices:
+            raise ArtifactError(_several_parents(findings.choices))
     return findings.taxonomy
+
+
+def _several_parents(choices: Sequence[ParentChoice]) -> str:
+    shown = "; ".join(
+        f"{choice.taxon} (below {choice.parent}, {', '.join(map(str, choice.dropped))})"
+        for choice in choices[:_CHOICES_SHOWN]
+    )
+    more = len(choices) - _CHOICES_SHOWN
+    further = f"; and {more} more" if more > 0 else ""
+    return f"taxa with several parents: {shown}{further}"
 
 
 def scan(path: Path) -> Iterator[ScannedRow]:

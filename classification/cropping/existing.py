@@ -36,13 +36,17 @@ class ExistingCrops:
         self._folder_by_name: OrderedDict[str, _Folder] = OrderedDict()
 
     def __contains__(self, name: str) -> bool:
-        """Says whether the crop ``name``, relative to the crops folder, exists."""
+        """Says whether the crop ``name``, relative to the crops folder, exists.
+
+        Raises:
+            StorageError: it cannot be told; never taken for "no".
+        """
         folder_name, _, file_name = name.rpartition("/")
         folder = self._folder(folder_name)
         if folder.listing is None:
             folder.asked += 1
             if folder.asked <= _ASK_FIRST:
-                return os.path.exists(os.path.join(self._root, name))  # noqa: PTH110, PTH118 - a Path costs more than the question
+                return _is_there(os.path.join(self._root, name))  # noqa: PTH118 - a Path costs more than the question
             folder.listing = list_names(os.path.join(self._root, folder_name))  # noqa: PTH118 - as above
         return file_name in folder.listing
 
@@ -55,6 +59,16 @@ class ExistingCrops:
         else:
             self._folder_by_name.move_to_end(name)
         return folder
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116 - as above
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise StorageError(f"cannot look for {path}: {error.strerror}") from error
+    return True
 
 
 def list_names(folder: str) -> NameSet:
