@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from classification.artifacts import (
+    batch_response,
+    detection_cache,
     detections,
     image_list,
     label_index,
@@ -64,6 +66,10 @@ def rewrite_detections(source: Path, copy: Path) -> None:
     detections.write(copy, file.header, file.documents())
 
 
+def read_cache(path: Path) -> object:
+    return list(detection_cache.open_path(path).images())
+
+
 def read_predictions(path: Path) -> object:
     return list(predictions.open_file(path).batches())
 
@@ -76,6 +82,8 @@ def rewrite_predictions(source: Path, copy: Path) -> None:
 
 FORMATS = [
     Format("detections.json", read_detections, rewrite_detections),
+    Format("detection_cache.json", read_cache),  # as the original wrote it
+    Format("batch_response.json", batch_response.read),
     Format("classifier_output.csv", read_predictions, rewrite_predictions),
     Format("classifier_output.csv.gz", read_predictions, rewrite_predictions),
     Format("label_spec.csv", label_spec_csv.read),

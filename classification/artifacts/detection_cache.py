@@ -55,6 +55,30 @@ _HISTORIC_ENDINGS = ("", ".pt", ".pb", ".0", ".0.pt", ".0.pb")
 _NOTHING = Header(detection_categories={}, info={})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spelling:
+    """How the names in a file become names below the dataset's folder.
+
+    Attributes:
+        remove_prefix: what each name begins with, and loses; may be empty.
+        add_prefix: what is put before each name instead; may be empty.
+    """
+
+    remove_prefix: str = ""
+    add_prefix: str = ""
+
+    def __call__(self, name: str) -> str:
+        """Spells a name; of the two kinds of slashes, both are taken.
+
+        Raises:
+            ArtifactError: it does not begin with the prefix.
+        """
+        name, prefix = (text.replace("\\", "/") for text in (name, self.remove_prefix))
+        if not name.startswith(prefix):
+            raise ArtifactError(f"{name!r} does not begin with {prefix!r}")
+        return self.add_prefix.replace("\\", "/") + name[len(prefix) :]
+
+
 @dataclass
 class Merged:
     """What became of the images of a run that was put into the cache.
@@ -125,9 +149,16 @@ def find(cache_dir: Path, detector_version: str, dataset: str) -> DetectionsFile
         ArtifactError: they break the format.
     """
     path = path_of(cache_dir, detector_version, dataset)
-    if not path.exists():
-        return None
-    return detections.open_file(path, rename=with_slashes)
+    return open_path(path) if path.exists() else None
+
+
+def open_path(path: Path) -> DetectionsFile:
+    """Checks a file of the cache, wherever it lies, and returns it ready to be read.
+
+    Raises:
+        ArtifactError: it breaks the format.
+    """
+    return detections.open_file(path, rename=Spelling())
 
 
 def open_file(cache_dir: Path, detector_version: str, dataset: str) -> DetectionsFile:
@@ -142,11 +173,6 @@ def open_file(cache_dir: Path, detector_version: str, dataset: str) -> Detection
         "no such file; cache_batchapi_outputs writes it from the dataset's detections",
         where=str(path_of(cache_dir, detector_version, dataset)),
     )
-
-
-def with_slashes(name: str) -> str:
-    """Returns an image's name as the cache spells it."""
-    return name.replace("\\", "/")
 
 
 def write(
@@ -212,7 +238,7 @@ def merge(  # noqa: PLR0913 - three of them name the file
     with locking.exclusive(path):
         cached = None
         if path.exists():
-            cached = detections.open_file(path, rename=with_slashes, may_repeat=True)
+            cached = detections.open_file(path, rename=Spelling(), may_repeat=True)
         merged = Merged(path)
         joined = _join(cached.header if cached else _NOTHING, header, merged)
         older = _cached_results(cached) if cached else iter(())

@@ -162,7 +162,7 @@ def open_file(
     Args:
         path: the file.
         rename: given an image's name in the file, returns the one that it is checked,
-            and goes, by.
+            and goes, by; or raises ArtifactError.
         may_repeat: an image may stand more than once.
         chunk_bytes: how much to read at a time.
 
@@ -270,7 +270,7 @@ class _Survey:
 
     def _take_names(self, names: list[str], first: int) -> None:
         if self.rename is not None:
-            renamed = list(map(self.rename, names))
+            renamed = _spelled(names, self.rename, first)
             self.is_renamed = self.is_renamed or renamed != names
             names = renamed
         if (unsafe := _names.find_unsafe(names)) is not None:
@@ -280,6 +280,18 @@ class _Survey:
         in_order = [self._last, *names]
         self.is_sorted = self.is_sorted and in_order == sorted(in_order)
         self._last = in_order[-1]
+
+
+def _spelled(
+    names: Sequence[str], rename: Callable[[str], str], first: int
+) -> list[str]:
+    renamed: list[str] = []
+    try:
+        renamed.extend(map(rename, names))  # which keeps those before a refusal
+    except ArtifactError as error:
+        where = f"{_IMAGES}[{first + len(renamed)}].file"
+        raise ArtifactError(error.message, where=where) from error
+    return renamed
 
 
 def _located(text: bytes, error: msgspec.ValidationError) -> str:

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from classification.runtime.errors import StorageError
+from classification.storage import download
+from classification.storage.download import DownloadError, Patience
+from tests.web import Reply, Web, serving
+
+DATA = b'{"images": []}' * 100_000
+QUICK = Patience(silence_s=5, tries=3, pause_s=0.01)
+SECRET = "sv=2020&sig=SECRET"  # noqa: S105 - what must not be shown
+CHUNKED = (("Transfer-Encoding", "chunked"),)
+
+
+def ask(web: Web, folder: Path, **options: str) -> Path:
+    target = folder / "new" / "d.json"
+    url = f"{web.url}/task/d.json?{SECRET}"
+    download.fetch(url, target, patience=QUICK, **options)
+    return target
+
+
+def refusal(web: Web, folder: Path, **options: str) -> str:
+    """Returns what is said, but for the address, which shows no secret."""
+    with pytest.raises(DownloadError) as refused:
+        ask(web, folder, **options)
+    text = str(refused.value)
+    assert "SECRET" not in text
+    assert list((folder / "new").iterdir()) == []
+    return text.replace(f"{web.url}/task/d.json", "URL")
+
+
+def test_a_file_is_fetched_whole(tmp_path: Path) -> None:
+    with serving(Reply(DATA)) as web:
+        assert ask(web, tmp_path).read_bytes() == DATA
+        assert web.asked == [f"/task/d.json?{SECRET}"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Reply(status=500),
+        Reply(status=503),
+        Reply(status=429),
+        Reply(DATA[:50], length=len(DATA)),
+        Reply(b"5\r\n12345\r\n", headers=CHUNKED),
+        Reply(),
+    ],
+    ids=["500", "503", "429", "truncated", "truncated chunks", "empty"],
+)
+def test_d38_what_may_pass_is_tried_again(failure: Reply, tmp_path: Path) -> None:
+    with serving(failure, failure, Reply(DATA)) as web:
+        assert ask(web, tmp_path).read_bytes() == DATA
+        assert len(web.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(status=500), "HTTP 500 Internal Server Error"),
+        (Reply(DATA[:50], length=len(DATA)), f"50 of {len(DATA)} bytes came"),
+        (Reply(b"5\r\n12345\r\n", headers=CHUNKED), "IncompleteRead"),
+        (Reply(), "nothing came"),
+    ],
+)
+def test_d38_the_number_of_tries_is_bounded(
+    reply: Reply, reason: str, tmp_path: Path
+) -> None:
+    with serving(reply) as web:
+        assert refusal(web, tmp_path) == f"cannot download URL: {reason} (try 3 of 3)"
+        assert len(web.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (404, "HTTP 404 Not Found"),
+        (403, "HTTP 403 Forbidden"),
+        (499, "HTTP 499"),
+    ],
+)
+def test_what_will_not_pass_is_asked_once(
+    status: int, reason: str, tmp_path: Path
+) -> None:
+    with serving(Reply(status=status)) as web:
+        assert refusal(web, tmp_path) == f"cannot download URL: {reason}"
+        assert len(web.asked) == 1
+
+
+def test_d38_a_silent_server_is_not_waited_for(tmp_path: Path) -> None:
+    patience = Patience(silence_s=0.1, tries=2, pause_s=0)
+    slow = Reply(DATA, during=partial(time.sleep, 0.5))
+    with serving(slow) as web, pytest.raises(DownloadError) as refused:
+        download.fetch(web.url, tmp_path / "d", patience=patience)
+    assert str(refused.value) == (
+        f"cannot download {web.url}: no answer in time (try 2 of 2)"
+    )
+
+
+def test_a_server_that_trickles_is_given_up(tmp_path: Path) -> None:
+    patience = Patience(limit_s=0, tries=1)
+    with serving(Reply(b"12345")) as web, pytest.raises(DownloadError) as refused:
+        download.fetch(web.url, tmp_path / "d", patience=patience)
+    assert str(refused.value) == (
+        f"cannot download {web.url}: 5 bytes came, too slowly (try 1 of 1)"
+    )
+
+
+def test_no_server(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError) as refused:
+        download.fetch("http://127.0.0.1:1/a", tmp_path / "d", patience=QUICK)
+    assert str(refused.value) == (
+        "cannot download http://127.0.0.1:1/a: Connection refused (try 3 of 3)"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1/a",
+        "data:,hello",
+        "127.0.0.1/a",
+        "",
+        "http://",
+        "http://127.0.0.1:port/a",
+        "http://127.0.0.1/with space",
+        "http://127.0.0.1/\x00",
+        Path(__file__).as_uri(),
+    ],
+)
+def test_what_is_no_web_address_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError) as refused:
+        download.fetch(f"{url}?{SECRET}", tmp_path / "d", patience=QUICK)
+    assert str(refused.value) == (
+        f"cannot download {url}: not an address of http or https"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_answer_leads_to_a_file_of_this_machine(tmp_path: Path) -> None:
+    elsewhere = (("Location", Path(__file__).as_uri()),)
+    with serving(Reply(status=302, headers=elsewhere)) as web:
+        assert refusal(web, tmp_path) == "cannot download URL: HTTP 302 Found"
+
+
+def test_another_file_than_expected_is_not_kept(tmp_path: Path) -> None:
+    digest = hashlib.sha256(DATA).hexdigest()
+    with serving(Reply(DATA)) as web:
+        assert ask(web, tmp_path, checksum=f"sha256:{digest}").exists()
+    with serving(Reply(DATA)) as web:
+        assert refusal(web, tmp_path / "x", checksum=f"sha256:{digest[:-1]}") == (
+            f"URL is not what was expected: its sha256 is {digest}, not {digest[:-1]}"
+        )
+
+
+def test_a_place_that_cannot_be_written_is_no_fault_of_the_server(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "new").touch()
+    with serving(Reply(DATA)) as web, pytest.raises(StorageError) as refused:
+        ask(web, tmp_path)
+    assert str(refused.value).startswith(f"cannot write {tmp_path / 'new' / 'd.json'}")
+    assert web.asked == []
+
+
+def test_no_log_line_shows_the_token(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serving(Reply(status=500), Reply(DATA)) as web:
+        ask(web, tmp_path)
+        assert caplog.messages == [
+            f"{web.url}/task/d.json: HTTP 500 Internal Server Error; again in 0.01 s"
+        ]

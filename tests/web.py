@@ -1,0 +1,72 @@
+"""A web server on this machine that answers as a test says, and notes what it is asked."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: a status, headers, a body, of which the server may send less."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    length: int | None = None
+    during: Callable[[], object] = field(default=lambda: None)
+
+
+@dataclass
+class Web:
+    """The running server.
+
+    Attributes:
+        url: its address.
+        asked: the paths asked for, in order.
+    """
+
+    url: str
+    asked: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def serving(*replies: Reply) -> Iterator[Web]:
+    """Serves the replies in turn, whatever is asked for; the last one for ever."""
+    web = Web("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            reply = replies[min(len(web.asked), len(replies) - 1)]
+            web.asked.append(self.path)
+            self.send_response(reply.status)
+            headers = dict(reply.headers)
+            if "Transfer-Encoding" not in headers:
+                length = len(reply.body) if reply.length is None else reply.length
+                headers["Content-Length"] = str(length)
+            for key, value in headers.items():
+                self.send_header(key, value)
+            self.end_headers()
+            reply.during()
+            self.wfile.write(reply.body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False  # so that closing waits for answers
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    web.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield web
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
