@@ -113,20 +113,25 @@ def test_blocks_are_cut_without_counting_brackets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     items = [{"file": f"{n}.jpg", "x": [{"y": n}, {"z": n}]} for n in range(4000)]
-    counted = 0
-    count = _stream._boundaries
-
-    def spy(data: bytes, at: int) -> Any:  # noqa: ANN401 - an iterator, passed through
-        nonlocal counted
-        for end in count(data, at):
-            counted += 1
-            yield end
-
-    monkeypatch.setattr(_stream, "_boundaries", spy)
+    counted = spy_on_boundaries(monkeypatch)
     text = json.dumps({"list": items}).encode()
     assert taken(text, chunk_bytes=4096)[1] == items
     # The first chunk, to learn how elements are set apart, and the last element.
-    assert counted < 100
+    assert len(counted) < 100
+
+
+def spy_on_boundaries(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Returns a list that each boundary is appended to that brackets are counted for."""
+    counted: list[int] = []
+    count = _stream._boundaries
+
+    def spy(data: bytes, at: int) -> Any:  # noqa: ANN401 - an iterator, passed through
+        for end in count(data, at):
+            counted.append(end)
+            yield end
+
+    monkeypatch.setattr(_stream, "_boundaries", spy)
+    return counted
 
 
 def test_an_element_longer_than_a_chunk() -> None:
@@ -236,3 +241,66 @@ def test_a_second_list_of_the_same_key_is_refused() -> None:
     takes = {"a": lambda block, _: len(json.loads(block))}
     with pytest.raises(ArtifactError, match=r"^a: key appears twice$"):
         _stream.read_lists(io.BytesIO(b'{"a": [], "b": 1, "a": [1]}'), takes)
+
+
+def taken_pairs(
+    text: bytes, chunk_bytes: int = _stream.CHUNK_BYTES
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what was taken, and what the blocks hold when read."""
+    seen: dict[str, Any] = {}
+
+    def take(block: bytes, first: int) -> int:
+        pairs = msgspec.json.decode(block, type=dict[str, msgspec.Raw])
+        assert first == len(seen)
+        seen.update({key: json.loads(bytes(value)) for key, value in pairs.items()})
+        return len(pairs)
+
+    file = io.BytesIO(text)
+    blocks = _stream.read_pairs(file, take, chunk_bytes=chunk_bytes)
+    again = [pair for block in blocks for pair in json.loads(block.read(file)).items()]
+    assert len(again) == len(seen)
+    return seen, dict(again)
+
+
+@settings(max_examples=60)
+@given(
+    document=st.dictionaries(TRICKY, ITEMS, max_size=12)
+    | st.dictionaries(TRICKY, VALUES, max_size=12),
+    indent=INDENTS,
+    separator=st.sampled_from([",", ", ", " ,\n"]),
+    ascii_only=st.booleans(),
+    chunk_bytes=st.integers(1, 80),
+)
+def test_it_reads_the_pairs_that_json_reads(
+    *,
+    document: dict[str, Any],
+    indent: int | str | None,
+    separator: str,
+    ascii_only: bool,
+    chunk_bytes: int,
+) -> None:
+    text = json.dumps(
+        document, indent=indent, separators=(separator, ": "), ensure_ascii=ascii_only
+    ).encode()
+    assert taken_pairs(text, chunk_bytes) == (document, document)
+
+
+@settings(max_examples=60)
+@given(pairs=st.dictionaries(TRICKY, ITEMS, min_size=1, max_size=8), data=st.data())
+def test_pairs_that_are_cut_off_are_missed(
+    pairs: dict[str, Any], data: st.DataObject
+) -> None:
+    text = json.dumps(pairs).encode()
+    end = data.draw(st.integers(0, len(text) - 1))
+    with pytest.raises(ArtifactError, match="not JSON"):
+        taken_pairs(text[:end], chunk_bytes=32)
+
+
+def test_pairs_are_cut_without_counting_brackets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pairs = {f"{n}.jpg": {"x": [{"y": n}, {"z": n}], "u": [n]} for n in range(4000)}
+    counted = spy_on_boundaries(monkeypatch)
+    text = json.dumps(pairs).encode()
+    assert taken_pairs(text, chunk_bytes=4096)[0] == pairs
+    assert len(counted) < 100
