@@ -18,10 +18,13 @@ from classification.artifacts import (
     batch_response,
     detection_cache,
     detections,
+    image_counts,
     image_list,
     label_index,
     label_spec,
     label_spec_csv,
+    location_counts,
+    mislabeled,
     predictions,
     queried_images,
     target_mapping,
@@ -110,6 +113,21 @@ FORMATS = [
         "target_to_classifier_labels.json",
         target_mapping.read,
         lambda source, copy: target_mapping.write(copy, target_mapping.read(source)),
+    ),
+    Format(
+        "mislabeled.csv",
+        mislabeled.read,
+        lambda source, copy: mislabeled.write(copy, mislabeled.read(source)),
+    ),
+    Format(
+        "image_counts_by_label.json",
+        image_counts.read,
+        lambda source, copy: image_counts.write(copy, image_counts.read(source)),
+    ),
+    Format(
+        "queried_images_counts.csv",
+        lambda path: list(location_counts.read(path)),
+        lambda source, copy: location_counts.write(copy, location_counts.read(source)),
     ),
 ]
 by_golden = pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.golden)

@@ -7,14 +7,17 @@ import io
 import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
-from classification.artifacts import taxonomy_csv
+from classification.artifacts import dataset_list, image_table, taxonomy_csv
+from classification.artifacts.dataset_list import DatasetEntry
 from taxonomy.graph import DatasetLabel, LabelRow, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -108,3 +111,27 @@ def write_taxonomy(path: Path, rows: Iterable[LabelRow]) -> Path:
             string = repr(links) if row.chain else ""
             table.writerow([*row.label, first.level, first.name, string, row.source])
     return path
+
+
+def write_store(
+    folder: Path,
+    images_by_dataset: Mapping[str, Sequence[Mapping[str, object]]],
+    **entry: str,
+) -> Path:
+    """Writes a metadata store of these images; returns ``folder``.
+
+    Args:
+        folder: the store.
+        images_by_dataset: columns of each image; those left out are null, or no label.
+        entry: ``root`` or ``path_prefix`` of every dataset.
+    """
+    for dataset, images in images_by_dataset.items():
+        rows = [{"dataset": dataset, "labels": [], **image} for image in images]
+        table = pa.Table.from_pylist(rows, schema=image_table.schema())
+        image_table.write(image_table.path_of(folder, dataset), table.to_batches())
+    entry_by_dataset = {
+        dataset: msgspec.convert({**entry, "images": len(images)}, DatasetEntry)
+        for dataset, images in images_by_dataset.items()
+    }
+    dataset_list.write(folder, entry_by_dataset)
+    return folder

@@ -3,8 +3,8 @@
 Written by ``json_validator``, for people and their spreadsheets::
 
     label,dataset,location,images
-    bear,caltech,13,38
     bear,caltech,,2
+    bear,caltech,13,38
 
 Sorted by label, then as queried_images.json is sorted by dataset, then by location. An
 empty location means that none is known. An image of several labels counts in each.

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from classification.artifacts import dataset_list
+from classification.artifacts.dataset_list import DatasetEntry
+from classification.cropping.existing import ExistingCrops
+from classification.megadb.presence import find_missing
+from classification.megadb.reading import MetadataStore
+from classification.runtime.errors import ConfigurationError, StorageError
+from tests.world import write_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = ["d/1.jpg", "d/2.jpg", "e/1.jpg", "e/2.jpg"]
+
+
+def missing(
+    folder: Path,
+    *,
+    wanted: list[bool] | None = None,
+    images_dir: Path | None = None,
+    **entry: str,
+) -> list[bool]:
+    world = {"a": [{"file": file} for file in FILES]}
+    store_dir = write_store(folder / "megadb", world, path_prefix="p", **entry)
+    mask = np.array(wanted or [True] * len(FILES))
+    with MetadataStore.open(store_dir, work_dir=folder) as store:
+        return find_missing(
+            store, mask, images_dir=images_dir, listing=ExistingCrops
+        ).tolist()
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_the_datasets_root_is_looked_into(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "p/d/1.jpg", "p/e/2.jpg", "d/2.jpg")
+    assert missing(tmp_path, root=str(root)) == [False, True, True, False]
+
+
+def test_the_folder_of_all_datasets_comes_first(tmp_path: Path) -> None:
+    images = touch(tmp_path / "images", "a/p/d/1.jpg", "p/d/2.jpg")
+    assert missing(tmp_path, images_dir=images) == [False, True, True, True]
+    root = touch(tmp_path / "root", "p/e/1.jpg")
+    assert missing(tmp_path, images_dir=images, root=str(root)) == [
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_only_wanted_images_are_looked_for(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "p/d/1.jpg")
+    wanted = [True, False, True, False]
+    assert missing(tmp_path, wanted=wanted, root=str(root)) == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert missing(tmp_path, wanted=[False] * 4) == [False] * 4
+
+
+def test_d10_a_folder_out_of_reach_is_no_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as refusal:
+        missing(tmp_path, root=str(tmp_path / "unplugged"))
+    assert str(refusal.value) == (
+        f"no such folder: {tmp_path}/unplugged of the dataset 'a'; nothing can be "
+        "looked for"
+    )
+    with pytest.raises(StorageError, match=r"no such folder: .*/no; nothing"):
+        missing(tmp_path, images_dir=tmp_path / "no")
+
+
+def test_d10_an_error_is_not_taken_for_an_absence(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "p/e/1.jpg")
+    (root / "p/d").symlink_to("d")  # a loop: the system refuses to look
+    with pytest.raises(StorageError, match=r"cannot look for .*/p/d/1\.jpg: "):
+        missing(tmp_path, root=str(root))
+
+
+def test_a_dataset_without_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        missing(tmp_path)
+    assert str(refusal.value) == (
+        "--check-blob-exists: the dataset 'a' has no folder; this version looks in "
+        "folders only: name one behind the flag, or give import_metadata a root folder"
+    )
+
+
+def test_a_dataset_that_is_on_a_server_is_named(tmp_path: Path) -> None:
+    store_dir = write_store(tmp_path, {"a": [{"file": "1.jpg"}]})
+    dataset_list.write(store_dir, {"a": DatasetEntry(base_url="https://example.org/")})
+    with (
+        MetadataStore.open(store_dir, work_dir=tmp_path) as store,
+        pytest.raises(
+            ConfigurationError, match=r"images are at https://example\.org/,"
+        ),
+    ):
+        find_missing(store, np.array([True]), images_dir=None, listing=ExistingCrops)
