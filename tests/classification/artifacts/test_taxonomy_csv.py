@@ -151,6 +151,32 @@ def test_rows_that_make_no_forest_are_refused(tmp_path: Path) -> None:
     )
 
 
+def test_d11_single_parent_refuses_what_a_rule_would_settle(tmp_path: Path) -> None:
+    rows = [
+        label_row("d|b", "genus g", "family f", "order o"),
+        label_row("d|a", "genus g", "order o"),
+        *(
+            row
+            for n in range(4)
+            for row in (
+                label_row(f"d|c{n}", f"genus h{n}", f"family k{n}", "order o"),
+                label_row(f"d|e{n}", f"genus h{n}", "order o"),
+            )
+        ),
+    ]
+    path = write_taxonomy(tmp_path / "t.csv", rows)
+    assert taxonomy_csv.read(path).find("genus", "g")
+    with pytest.raises(ArtifactError) as refusal:
+        taxonomy_csv.read(path, single_parent=True)
+    assert str(refusal.value) == (
+        f"{path}: taxa with several parents: genus g (below family f, order o); "
+        "genus h0 (below family k0, order o); genus h1 (below family k1, order o); "
+        "and 2 more"
+    )
+    single = write_taxonomy(tmp_path / "single.csv", rows[:1])
+    assert taxonomy_csv.read(single, single_parent=True).find("genus", "g")
+
+
 def test_a_missing_column_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("dataset_name,query\n")

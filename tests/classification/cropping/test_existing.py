@@ -65,3 +65,9 @@ def test_a_folder_that_cannot_be_listed_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         list_names(str(folder))
     assert str(caught.value) == f"cannot list {folder}: File name too long"
+
+
+def test_d10_an_error_is_not_taken_for_an_absence(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StorageError, match=r"cannot look for .*/loop/1\.jpg: "):
+        _ = "loop/1.jpg" in ExistingCrops(tmp_path)
