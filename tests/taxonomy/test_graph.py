@@ -71,6 +71,7 @@ def test_labels_are_found_by_taxon_and_taxa_by_label(world: Taxonomy) -> None:
     assert world.taxon_of("idfg", "deer") == cervidae
     assert world.taxon_of("caltech", "empty") is None
     assert world.datasets == {"idfg", "caltech"}
+    assert world.labels == {row.label for row in DEER_AND_BIRDS}
 
 
 def test_what_is_not_there_is_an_error_that_says_what(world: Taxonomy) -> None:
