@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     import duckdb
+    import pyarrow as pa
 
 # What does not fit spills to disk, so this bounds memory and not what can be done.
 MEMORY_MB = 1500
@@ -23,6 +24,7 @@ MEMORY_MB = 1500
 _THREAD_MB = 250
 _PREFIX = ".ct-duckdb-"
 _LOCK = "lock"
+_SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 
 
 @contextmanager
@@ -69,6 +71,31 @@ def connect(
             raise StorageError(f"cannot work in {folder}: {reason}") from error
         finally:
             shutil.rmtree(spill, ignore_errors=True)
+
+
+def stripped(text: str) -> str:
+    """Returns SQL for a text as ``str.strip`` makes it, and null where that is empty.
+
+    Args:
+        text: SQL for the text, such as the name of a column.
+    """
+    return f"nullif(trim({text}, '{_SPACES}'), '')"
+
+
+def quoted(text: str) -> str:
+    """Returns SQL for a text that a user gave."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def insert(
+    connection: duckdb.DuckDBPyConnection, query: str, rows: pa.Table | pa.RecordBatch
+) -> None:
+    """Runs an ``INSERT`` whose query reads the table ``incoming``, which is ``rows``."""
+    connection.register("incoming", rows)
+    try:
+        connection.execute(query)
+    finally:
+        connection.unregister("incoming")
 
 
 def _threads(memory_mb: int) -> int:

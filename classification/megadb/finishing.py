@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+import numpy as np
+
 from classification.artifacts import dataset_list, image_table, layout, left_out
 from classification.artifacts.left_out import LeftOut
+from classification.megadb import database
 from classification.megadb import staging as tables
-from classification.runtime.errors import ArtifactError
+from classification.runtime.errors import ArtifactError, ConfigurationError
 from detection.boxes import OVERHANG
 from taxonomy.graph import normal
 
@@ -34,7 +37,6 @@ COLUMN, SEQUENCE, DAY, FOLDER = LOCATION_RULES
 # Rows of the table that are put together at a time.
 _ROWS = 200_000
 _NAME_FAULT, _NORMAL = "ct_name_fault", "ct_normal"
-_SPACES = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 _EXTENSIONS = "|".join(sorted(suffix[1:] for suffix in layout.IMAGE_EXTENSIONS))
 
 NOT_AN_IMAGE = "not an image file"
@@ -70,6 +72,16 @@ class Imported:
     straddling: int
     left_out: Mapping[str, int]
 
+    @property
+    def images_left_out(self) -> int:
+        """Returns the number of images that are not in the table."""
+        of_images = f"{_KINDS[0]}: "
+        return sum(
+            count
+            for reason, count in self.left_out.items()
+            if reason.startswith(of_images)
+        )
+
 
 def finish(
     staging: Staging, *, dataset: str, location_from: LocationRule, megadb: Path
@@ -86,8 +98,10 @@ def finish(
 
     Raises:
         ArtifactError: the dataset's name leads out of the store.
+        ConfigurationError: nothing was staged.
         StorageError: the store cannot be written.
     """
+    _refuse_nothing(staging.connection, dataset)
     table = image_table.path_of(megadb, dataset)
     listed = left_out.path_of(megadb, dataset)
     with _functions(staging.connection):
@@ -99,6 +113,16 @@ def finish(
     rows = image_table.write(table, _batches(staging.connection, dataset))
     left_out.write(listed, _left_out(staging.connection))
     return _count(staging.connection, rows)
+
+
+def _refuse_nothing(connection: duckdb.DuckDBPyConnection, dataset: str) -> None:
+    if not _number(connection, "SELECT count(*) FROM staged_images"):
+        reasons = connection.execute(
+            "SELECT reason, count(*) AS number FROM staged_skipped GROUP BY reason "
+            "ORDER BY number DESC, reason LIMIT 1"
+        ).fetchall()
+        why = "".join(f"; {number} x {reason}" for reason, number in reasons)
+        raise ConfigurationError(f"{dataset}: no images{why}")
 
 
 @contextmanager
@@ -164,7 +188,7 @@ def _place_images(
 ) -> None:
     """Makes ``images``: what is kept, each with its place in the order of files."""
     trimmed = ", ".join(
-        f"nullif(trim({column}, '{_SPACES}'), '') AS {column}"
+        f"{database.stripped(column)} AS {column}"
         for column in ("location", "sequence", "url", "rights")
     )
     connection.execute(
@@ -192,14 +216,14 @@ def _firsts(what: str) -> str:
 
 
 _SITE = "coalesce(location || '@', '')"
+_DAY = "strftime(coalesce(first_time, datetime), '%Y-%m-%d')"
 _FOLDER_OF = r"nullif(regexp_replace({}, '/?[^/]*$', ''), '')"
 # By rule: the location, and the join that it needs.
 _LOCATIONS: dict[LocationRule, tuple[str, str]] = {
     COLUMN: ("location", ""),
     SEQUENCE: (f"{_SITE} || sequence", ""),
     DAY: (
-        f"coalesce({_SITE} || strftime(coalesce(first_time, datetime), '%Y-%m-%d'), "
-        "location)",
+        f"coalesce({_SITE} || {_DAY}, location)",
         _firsts("min(datetime) AS first_time"),
     ),
     FOLDER: (
@@ -334,35 +358,57 @@ def _batches(
     connection: duckdb.DuckDBPyConnection, dataset: str
 ) -> Iterator[pa.RecordBatch]:
     """Yields the rows of the table, a range of places at a time."""
-    schema = image_table.schema()
     count = _number(connection, "SELECT count(*) FROM images")
     for first in range(0, count, _ROWS):
         places = f"place >= {first} AND place < {first + _ROWS}"
+        # Lists are sorted once they are whole, and fractions leave as plain columns:
+        # DuckDB 2.0.0 loses hold of arrays in aggregates that sort.
         rows = connection.sql(
             f"""
-            SELECT {_quoted(dataset)} AS dataset, file, location, sequence, frame,
-            datetime, width, height, coalesce(names, []) AS labels, label_level,
+            SELECT {database.quoted(dataset)} AS dataset, file, location, sequence,
+            frame, datetime, width, height, coalesce(names, []) AS labels, label_level,
             CASE WHEN place IN (SELECT place FROM boxed WHERE {places})
                 THEN coalesce(drawn, []) END AS boxes, url, rights
             FROM (SELECT * FROM images WHERE {places}) LEFT JOIN (
-                SELECT place, list(DISTINCT name ORDER BY name) AS names,
+                SELECT place, list_sort(list(DISTINCT name)) AS names,
                 CASE WHEN bool_or(level = '{tables.IMAGE_LEVEL}')
                     THEN '{tables.IMAGE_LEVEL}' ELSE '{tables.SEQUENCE_LEVEL}' END
                     AS label_level
                 FROM labels WHERE {places} GROUP BY place
             ) USING (place) LEFT JOIN (
-                SELECT place, list({{
-                    'category': category, 'bbox': [x, y, w, h]::DOUBLE[4]
-                }} ORDER BY row, category, x, y, w, h) AS drawn
+                SELECT place, list_sort(list({{'row': row, 'category': category,
+                    'x': x, 'y': y, 'w': w, 'h': h}})) AS drawn
                 FROM boxes WHERE {places} GROUP BY place
             ) USING (place) ORDER BY place
             """
-        )
-        yield from rows.to_arrow_table().cast(schema).to_batches()
+        ).to_arrow_table()
+        yield from _to_schema(rows).to_batches()
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _to_schema(rows: pa.Table) -> pa.Table:
+    """Returns the rows with their boxes as the table's format has them."""
+    import pyarrow as pa  # noqa: PLC0415 - takes a moment, and --help needs none of it
+
+    schema = image_table.schema()
+    kind = schema.field("boxes").type
+    column = rows.column("boxes").combine_chunks()
+    lengths = column.value_lengths()
+    offsets = np.cumsum([0, *lengths.fill_null(0).to_pylist()], dtype=np.int32)
+    boxes = column.flatten()
+    corners = np.stack([boxes.field(side).to_numpy() for side in "xywh"], axis=1)
+    bbox = kind.value_type.field("bbox").type
+    drawn = pa.StructArray.from_arrays(
+        [
+            boxes.field("category"),
+            pa.FixedSizeListArray.from_arrays(corners.ravel(), type=bbox),
+        ],
+        fields=list(kind.value_type),
+    )
+    lists = pa.ListArray.from_arrays(
+        pa.array(offsets), drawn, type=kind, mask=column.is_null()
+    )
+    place = rows.schema.get_field_index("boxes")
+    return rows.set_column(place, schema.field("boxes"), lists).cast(schema)
 
 
 def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -86,10 +86,8 @@ class Staging:
 
     def add(self, table: str, rows: pa.Table | pa.RecordBatch) -> None:
         """Appends rows to a table; columns go by name, absent ones are null."""
-        self.connection.register("incoming", rows)
-        try:
-            self.connection.execute(
-                f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608 - a table's name, from here
-            )
-        finally:
-            self.connection.unregister("incoming")
+        database.insert(
+            self.connection,
+            f"INSERT INTO {table} BY NAME SELECT * FROM incoming",
+            rows,
+        )
