@@ -124,13 +124,22 @@ def blocks(
 
     counter = _RowCounter()
     with open_bytes(path, _SUFFIX) as file:
+        text = _Utf8(file, form)
         try:
-            for batch in _open(_Utf8(file, form), form, names, columns, counter):
+            for batch in _open(text, form, names, columns, counter):
                 yield counter.block_of(pa.Table.from_batches([batch]))
         except pa.ArrowInvalid as error:
-            reason = str(error).splitlines()[0]
-            raise ArtifactError(f"not CSV: {reason}") from error
+            raise ArtifactError(_explain(error)) from error
+    counter.refuse_open_quote(text.quotes)
     yield Block(_no_rows(columns), counter.ragged)
+
+
+def _explain(error: Exception) -> str:
+    reason = str(error).splitlines()[0]
+    if "straddling" in reason:
+        size = _BLOCK_BYTES >> 20
+        return f"a row of more than {size} MiB; is there a quote that never ends?"
+    return f"not CSV: {reason}"
 
 
 def _open(
@@ -178,14 +187,37 @@ def _no_rows(columns: Sequence[int]) -> pa.Table:
 
 @dataclass(slots=True)
 class _RowCounter:
-    """Knows the number of each row, although ragged rows are not among the rows."""
+    """Knows the number of each row, although ragged rows are not among the rows.
+
+    Attributes:
+        next_number: of the next row that is not ragged, or a later one.
+        ragged: numbers of ragged rows that were not passed on yet.
+        broken: the last whole row of a block, and the last ragged row, of those that go
+            over several lines.
+    """
 
     next_number: int = 2
     ragged: list[int] = field(default_factory=list)
+    broken: list[int] = field(default_factory=lambda: [0, 0])
 
     def skip(self, row: arrow_csv.InvalidRow) -> str:
         self.ragged.append(row.number)
+        if "\n" in row.text.rstrip("\r\n"):
+            self.broken[1] = row.number
         return "skip"
+
+    def refuse_open_quote(self, quotes: int) -> None:
+        """Refuses a table that one quote, which never ends, has swallowed the end of.
+
+        Raises:
+            ArtifactError: the last row goes over several lines, and not every quote of
+                the table has a partner.
+        """
+        last = max([self.next_number - 1, *self.ragged])
+        if quotes % 2 and last in self.broken:
+            raise ArtifactError(
+                "a quote opens in this row and never ends", where=f"row {last}"
+            )
 
     def block_of(self, rows: pa.Table) -> Block:
         import pyarrow as pa  # noqa: PLC0415 - as above
@@ -193,6 +225,8 @@ class _RowCounter:
         numbers = self._numbers(rows.num_rows)
         passed = [number for number in self.ragged if number < self.next_number]
         self.ragged = self.ragged[len(passed) :]
+        if any("\n" in (cells[-1].as_py() or "") for cells in rows.columns if rows):
+            self.broken[0] = self.next_number - 1
         return Block(rows.append_column(NUMBER, pa.array(numbers)), passed)
 
     def _numbers(self, count: int) -> NDArray[np.int64]:
@@ -205,9 +239,14 @@ class _RowCounter:
 
 
 class _Utf8(io.RawIOBase):
-    """Text of any encoding as UTF-8, and nothing that is not such text."""
+    """Text of any encoding as UTF-8, and nothing that is not such text.
+
+    Attributes:
+        quotes: how many have been read.
+    """
 
     def __init__(self, file: BinaryIO, form: Form) -> None:
+        self.quotes = 0
         self._file = file
         self._form = form
         self._decoder = form.codec().incrementaldecoder()
@@ -230,9 +269,11 @@ class _Utf8(io.RawIOBase):
 
     def _decode(self, data: bytes) -> bytes:
         try:
-            return self._decoder.decode(data, final=not data).encode()
+            text = self._decoder.decode(data, final=not data).encode()
         except UnicodeDecodeError as error:
             raise ArtifactError(
                 f"not {self._form.encoding} text: {error.reason}; --encoding names "
                 "another encoding, such as cp1252"
             ) from error
+        self.quotes += text.count(b'"')
+        return text

@@ -189,10 +189,10 @@ def _place_images(
     """Makes ``images``: what is kept, each with its place in the order of files."""
     trimmed = ", ".join(
         f"{database.stripped(column)} AS {column}"
-        for column in ("location", "sequence", "url", "rights")
+        for column in ("location", "sequence", "rights")
     )
     connection.execute(
-        f"CREATE VIEW sound AS SELECT row, id, file, {trimmed}, frame, "
+        f"CREATE VIEW sound AS SELECT row, id, file, {trimmed}, {_URL} AS url, frame, "
         "CASE WHEN isfinite(datetime) THEN datetime END AS datetime, "
         "CASE WHEN width > 0 THEN width END AS width, "
         "CASE WHEN height > 0 THEN height END AS height "
@@ -215,6 +215,9 @@ def _firsts(what: str) -> str:
     )
 
 
+# An address that is signed lets whoever reads the table in; unsigned it is as good a name.
+_URL = f"""CASE WHEN regexp_matches(url, '(?i)[?&](sig|x-amz-signature|x-goog-signature)=')
+    THEN regexp_replace(url, '[?].*$', '', 's') ELSE {database.stripped("url")} END"""
 _SITE = "coalesce(location || '@', '')"
 _DAY = "strftime(coalesce(first_time, datetime), '%Y-%m-%d')"
 _FOLDER_OF = r"nullif(regexp_replace({}, '/?[^/]*$', ''), '')"
@@ -275,7 +278,7 @@ def _place_boxes(connection: duckdb.DuckDBPyConnection) -> None:
             SELECT row, image_id, place, coalesce(name, '') AS category, x, y, w, h,
             CASE WHEN is_relative THEN 1 ELSE width END AS wide,
             CASE WHEN is_relative THEN 1 ELSE height END AS high,
-            place IN (SELECT place FROM claims) AS is_claimed
+            place IN (SELECT place FROM claims WHERE place IS NOT NULL) AS is_claimed
             FROM staged_boxes LEFT JOIN categories USING (category) LEFT JOIN
             (SELECT id AS image_id, place, width, height FROM images) USING (image_id)
         ), fractions AS (

@@ -43,6 +43,7 @@ from classification.megadb.csv_columns import (
 )
 from classification.megadb.csv_rows import NUMBER, Form
 from classification.megadb.database import insert, quoted
+from classification.runtime import parallel
 from classification.runtime.errors import ArtifactError, in_file
 
 if TYPE_CHECKING:
@@ -195,7 +196,8 @@ def _load(
     )
     used = [name for names in columns.values() for name in names]
     places = main.places([*used, *(one for one, _ in keys)])
-    for block in csv_rows.blocks(main.path, options.form, main.names, places):
+    blocks = csv_rows.blocks(main.path, options.form, main.names, places)
+    for block in parallel.ahead(blocks):
         insert(connection, query, block.rows)
         _list_ragged(connection, block.ragged, main)
 

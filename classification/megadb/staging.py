@@ -78,10 +78,16 @@ class Staging:
     @classmethod
     @contextmanager
     def open(
-        cls, folder: Path, *, memory_mb: int = database.MEMORY_MB
+        cls,
+        folder: Path,
+        *,
+        memory_mb: int = database.MEMORY_MB,
+        threads: int | None = None,
     ) -> Iterator[Staging]:
         """Opens empty tables that live inside the block; spills into ``folder``."""
-        with database.connect(folder, memory_mb=memory_mb, on_disk=True) as connection:
+        with database.connect(
+            folder, memory_mb=memory_mb, on_disk=True, threads=threads
+        ) as connection:
             yield cls(connection)
 
     def add(self, table: str, rows: pa.Table | pa.RecordBatch) -> None:
