@@ -64,6 +64,9 @@ _LISTED = (
     *("location_from", "source"),
 )
 
+# So many images are looked for below --images-dir.
+_SAMPLE = 100
+
 _logger = logging.getLogger(__name__)
 
 
@@ -301,8 +304,22 @@ def _import(
         imported = finishing.finish(
             staging, dataset=dataset, location_from=entry.location_from, megadb=megadb
         )
+        if entry.root:
+            files = finishing.sample_files(staging, _SAMPLE)
+            _look_for(Path(entry.root) / entry.path_prefix, files)
     store.put(megadb, dataset, msgspec.structs.replace(entry, images=imported.images))
     return imported
+
+
+def _look_for(folder: Path, files: Sequence[str]) -> None:
+    """Says so where none of the files is below the folder."""
+    if files and not any((folder / file).is_file() for file in files):
+        _logger.warning(
+            "none of %d images that were looked for is there, such as %s; --images-dir "
+            "and --path-prefix say where they are",
+            len(files),
+            folder / files[0],
+        )
 
 
 def _open_log(source: Source, options: Options) -> step_log.StepLog:

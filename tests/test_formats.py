@@ -16,6 +16,7 @@ import pytest
 
 from classification.artifacts import (
     batch_response,
+    dataset_list,
     detection_cache,
     detections,
     image_counts,
@@ -23,6 +24,7 @@ from classification.artifacts import (
     label_index,
     label_spec,
     label_spec_csv,
+    left_out,
     location_counts,
     mislabeled,
     predictions,
@@ -128,6 +130,18 @@ FORMATS = [
         "queried_images_counts.csv",
         lambda path: list(location_counts.read(path)),
         lambda source, copy: location_counts.write(copy, location_counts.read(source)),
+    ),
+    Format(
+        "datasets.json",
+        lambda path: dataset_list.read(path.parent),
+        lambda source, copy: dataset_list.write(
+            copy.parent, dataset_list.read(source.parent)
+        ),
+    ),
+    Format(
+        "left_out.csv",
+        lambda path: list(left_out.read(path)),
+        lambda source, copy: left_out.write(copy, left_out.read(source)),
     ),
 ]
 by_golden = pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.golden)

@@ -105,7 +105,7 @@ def read(megadb: Path) -> dict[str, DatasetEntry]:
     path = megadb / FILENAME
     if not path.exists():
         raise ArtifactError(
-            "no metadata store; import_metadata makes one", where=str(megadb)
+            "missing; import_metadata makes a metadata store", where=str(path)
         )
     with in_file(path):
         return from_dict(_json.read_object(path))

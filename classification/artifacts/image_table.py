@@ -40,7 +40,7 @@ from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -98,22 +98,33 @@ def write(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
     Returns:
         The number of rows.
     """
-    import pyarrow as pa  # noqa: PLC0415 - as above
-    from pyarrow import parquet  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415 - as above
 
     columns = schema()
     rows = 0
-    waiting: list[pa.RecordBatch] = []
     with (
         replacing(path) as file,
         parquet.ParquetWriter(file, columns, compression="zstd") as writer,
     ):
-        for batch in batches:
-            waiting.append(batch)
-            rows += batch.num_rows
-            table = pa.Table.from_batches(waiting, columns)
-            whole = table.num_rows - table.num_rows % _GROUP_ROWS
-            writer.write_table(table.slice(0, whole), _GROUP_ROWS)
-            waiting = table.slice(whole).to_batches()
-        writer.write_table(pa.Table.from_batches(waiting, columns), _GROUP_ROWS)
+        for group in _groups(batches, columns):
+            # Where a page ends would otherwise follow the batches.
+            writer.write_table(group.combine_chunks(), _GROUP_ROWS)
+            rows += group.num_rows
     return rows
+
+
+def _groups(
+    batches: Iterable[pa.RecordBatch], columns: pa.Schema
+) -> Iterator[pa.Table]:
+    """Yields the rows in groups of one size, of which only the last is smaller."""
+    import pyarrow as pa  # noqa: PLC0415 - as above
+
+    waiting = columns.empty_table()
+    for batch in batches:
+        arrived = pa.Table.from_batches([batch], columns)
+        waiting = pa.concat_tables([waiting, arrived])
+        while waiting.num_rows >= _GROUP_ROWS:
+            yield waiting.slice(0, _GROUP_ROWS)
+            waiting = waiting.slice(_GROUP_ROWS)
+    if waiting.num_rows:
+        yield waiting

@@ -5,7 +5,7 @@ Written by ``import_metadata`` beside the table; read by people::
     what,item,reason
     image,videos/a.mp4,not an image file
     label,img_0007: elk,no image has this id
-    box,img_0009,reaches out of the image; cut at its edge
+    box,img_0009,reaches out of its image; cut at the edge
     source,annotations[17].bbox,4 numbers expected
 
 ``what`` is ``image``, ``label``, ``box``, or ``source`` for what could not be read at all.

@@ -115,6 +115,21 @@ def finish(
     return _count(staging.connection, rows)
 
 
+def sample_files(staging: Staging, count: int) -> list[str]:
+    """Returns files of a table that was just written, spread evenly over it.
+
+    Args:
+        staging: what it was made of.
+        count: how many, or all of them where there are fewer.
+    """
+    rows = staging.connection.execute(
+        "SELECT file FROM images WHERE place % greatest(1, (SELECT count(*) FROM images)"
+        " // $count) = 0 ORDER BY place LIMIT $count",
+        {"count": count},
+    ).fetchall()
+    return [file for (file,) in rows]
+
+
 def _refuse_nothing(connection: duckdb.DuckDBPyConnection, dataset: str) -> None:
     if not _number(connection, "SELECT count(*) FROM staged_images"):
         reasons = connection.execute(

@@ -130,9 +130,10 @@ def _load_joined(
     """Makes ``csv_joined``: the second table, with its keys."""
     with in_file(join.path):
         table = Table(join.path, csv_rows.header(join.path, form), "joined")
-        for _, name in join.keys:
-            if table.place(name) is None:
-                refuse_missing(name, [table])
+    for _, name in join.keys:
+        if table.place(name) is None:
+            refuse_missing(name, [table])
+    with in_file(join.path):
         places = range(len(table.names))
         cells = ", ".join(f'"{place}" VARCHAR' for place in places)
         connection.execute(f"CREATE TABLE csv_joined ({cells}, {NUMBER} BIGINT)")

@@ -510,7 +510,7 @@ def test_missing_folders_are_one_line(world: World, capsys: Capture) -> None:
     assert last_line(capsys) == f"error: no such folder: {no} (--mislabeled-images)"
     assert world.validate("--megadb", no) == 1
     assert last_line(capsys) == (
-        f"error: {no}: no metadata store; import_metadata makes one"
+        f"error: {no}/datasets.json: missing; import_metadata makes a metadata store"
     )
 
 

@@ -105,7 +105,7 @@ def test_a_folder_that_is_no_store_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as refusal:
         open_store(tmp_path)
     assert str(refusal.value) == (
-        f"{tmp_path}: no metadata store; import_metadata makes one"
+        f"{tmp_path}/datasets.json: missing; import_metadata makes a metadata store"
     )
     assert list(tmp_path.iterdir()) == []
 
