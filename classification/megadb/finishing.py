@@ -17,6 +17,7 @@ from classification.artifacts import dataset_list, image_table, layout, left_out
 from classification.artifacts.left_out import LeftOut
 from classification.megadb import database
 from classification.megadb import staging as tables
+from classification.runtime import progress
 from classification.runtime.errors import ArtifactError, ConfigurationError
 from detection.boxes import OVERHANG
 from taxonomy.graph import normal
@@ -110,9 +111,11 @@ def finish(
         _place_labels(staging.connection)
         _place_boxes(staging.connection)
     _list_left_out(staging.connection)
-    rows = image_table.write(table, _batches(staging.connection, dataset))
+    imported = _count(staging.connection)
     left_out.write(listed, _left_out(staging.connection))
-    return _count(staging.connection, rows)
+    # Last, so that next to no time passes until the store's list says the same.
+    image_table.write(table, _batches(staging.connection, dataset, imported.images))
+    return imported
 
 
 def sample_files(staging: Staging, count: int) -> list[str]:
@@ -254,14 +257,19 @@ _LOCATIONS: dict[LocationRule, tuple[str, str]] = {
 }
 
 
+def _make_names(
+    connection: duckdb.DuckDBPyConnection, names: str, table: str, column: str
+) -> None:
+    """Makes a table of the different texts of a column, each with its ``name``."""
+    connection.execute(
+        f"CREATE TABLE {names} AS SELECT {column}, {_NORMAL}({column}) AS name FROM "
+        f"(SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL)"
+    )
+
+
 def _place_labels(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes ``labels``: each with its name and the place of its image."""
-    connection.execute(
-        f"""
-        CREATE TABLE names AS SELECT label, {_NORMAL}(label) AS name FROM
-            (SELECT DISTINCT label FROM staged_labels WHERE label IS NOT NULL)
-        """
-    )
+    _make_names(connection, "names", tables.LABELS, "label")
     connection.execute(
         """
         CREATE TABLE labels AS
@@ -274,12 +282,7 @@ def _place_labels(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _place_boxes(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes ``boxes``, in fractions of their image, and ``boxed`` images."""
-    connection.execute(
-        f"""
-        CREATE TABLE categories AS SELECT category, {_NORMAL}(category) AS name FROM
-            (SELECT DISTINCT category FROM staged_boxes WHERE category IS NOT NULL)
-        """
-    )
+    _make_names(connection, "categories", tables.BOXES, "category")
     connection.execute(
         """
         CREATE TABLE claims AS SELECT DISTINCT image_id, place FROM staged_boxed
@@ -373,11 +376,12 @@ def _left_out(connection: duckdb.DuckDBPyConnection) -> Iterator[LeftOut]:
 
 
 def _batches(
-    connection: duckdb.DuckDBPyConnection, dataset: str
+    connection: duckdb.DuckDBPyConnection, dataset: str, count: int
 ) -> Iterator[pa.RecordBatch]:
     """Yields the rows of the table, a range of places at a time."""
-    count = _number(connection, "SELECT count(*) FROM images")
-    for first in range(0, count, _ROWS):
+    for first in progress.track(
+        range(0, count, _ROWS), total=-(-count // _ROWS), unit="parts of the table"
+    ):
         places = f"place >= {first} AND place < {first + _ROWS}"
         # Lists are sorted once they are whole, and fractions leave as plain columns:
         # DuckDB 2.0.0 loses hold of arrays in aggregates that sort.
@@ -434,7 +438,7 @@ def _number(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     return int(number)
 
 
-def _count(connection: duckdb.DuckDBPyConnection, images: int) -> Imported:
+def _count(connection: duckdb.DuckDBPyConnection) -> Imported:
     reasons = connection.execute(
         "SELECT kind, reason, count(*) AS number FROM left_out "
         "GROUP BY kind, reason ORDER BY number DESC, kind, reason"
@@ -444,7 +448,7 @@ def _count(connection: duckdb.DuckDBPyConnection, images: int) -> Imported:
         "GROUP BY sequence HAVING min(site) <> max(site)"
     )
     return Imported(
-        images=images,
+        images=_number(connection, "SELECT count(*) FROM images"),
         labelled=_number(connection, "SELECT count(DISTINCT place) FROM labels"),
         boxed=_number(connection, "SELECT count(*) FROM boxed"),
         labels=_number(
