@@ -511,13 +511,16 @@ def _replace_boxes(connection: duckdb.DuckDBPyConnection, source: str) -> None:
         INSERT INTO {tables.BOXES} BY NAME
         SELECT {_next_row(connection, tables.BOXES)} + row AS row,
             coalesce(known, image_id) AS image_id, holds AS category,
-            width > 0 AND height > 0 AND NOT is_relative AS is_measured,
             CASE WHEN is_measured THEN x / width ELSE x END AS x,
             CASE WHEN is_measured THEN y / height ELSE y END AS y,
             CASE WHEN is_measured THEN w / width ELSE w END AS w,
             CASE WHEN is_measured THEN h / height ELSE h END AS h,
             is_relative OR is_measured AS is_relative
-        FROM ({_HELD}) LEFT JOIN coco_matched USING (image_id) WHERE is_box
+        FROM (
+            SELECT *, coalesce(width > 0 AND height > 0, FALSE) AND NOT is_relative
+                AS is_measured
+            FROM ({_HELD}) LEFT JOIN coco_matched USING (image_id) WHERE is_box
+        )
         """
     )
     doubtful = f"FROM ({_HELD}) WHERE x IS NULL AND (holds IS NOT NULL OR is_unknown)"

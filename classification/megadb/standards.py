@@ -132,5 +132,9 @@ def stage(source: Source, dataset: str, staging: Staging) -> None:
             plain_csv.read(source.path, staging, source.table)
         case Standard.FOLDERS:
             folders.read(source.path, staging, source.layout)
-        case _:
-            raise ConfigurationError(f"--format {source.standard}: not yet {dataset}")
+        case Standard.LILA | Standard.CAMTRAP_DP:
+            raise ConfigurationError(
+                f"{dataset}: --format {source.standard} is not in this version"
+            )
+    if source.boxes is not None:
+        coco_camera_traps.read_boxes(source.boxes, staging)

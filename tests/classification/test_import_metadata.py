@@ -389,3 +389,24 @@ def test_killed_at_any_time_and_run_again_gives_the_same_bytes(bench: Bench) -> 
     assert bench.run(source, "--dataset", "x") == 0
     assert bench.content() == undisturbed
     shutil.rmtree(bench.megadb)
+
+
+def test_a_separate_file_of_boxes(bench: Bench) -> None:
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in (1, 2, 3)]
+    species = {"images": images, "annotations": [], "categories": []}
+    sized = {"id": 1, "file_name": "1.jpg", "width": 100, "height": 50}
+    boxes = {
+        "images": [sized, images[1]],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20]}
+        ],
+        "categories": [{"id": 1, "name": "animal"}],
+    }
+    source = bench.source(json.dumps(species), "cct.json")
+    drawn = bench.source(json.dumps(boxes), "boxes.json")
+    assert bench.run(source, "--dataset", "x", "--boxes", drawn) == 0
+    assert [row["boxes"] for row in bench.rows("x")] == [
+        [{"category": "animal", "bbox": [0.1, 0.2, 0.2, 0.4]}],
+        [],
+        None,
+    ]
