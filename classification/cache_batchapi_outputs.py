@@ -220,7 +220,7 @@ def _naming(json_file: Path, path: Path) -> Iterator[None]:
         yield
     except ArtifactError as error:
         message = error.message
-        if error.where.endswith(".file"):
+        if error.where.endswith(".file") and not message.endswith(" expected"):
             message += "; --remove-prefix takes a folder off every name"
         where = error.where.replace(str(path), str(json_file), 1)
         raise ArtifactError(message, where=where) from error

@@ -102,3 +102,19 @@ def test_every_key_that_was_asked_for_is_written() -> None:
         b'{"file":"a","detections":[],"max_detection_conf":0.0,"width":3,"height":2,'
         b'"datetime":null,"exif_metadata":{"Make":"RECONYX","GPSLatitude":[1.0,2.0]}}'
     )
+
+
+@pytest.mark.parametrize("conf", [-1, -0.93, 0, 1])
+def test_a_box_taken_back_by_repeat_detection_elimination_has_a_negative_confidence(
+    conf: float,
+) -> None:
+    box = f'{{"category": "1", "conf": {conf}, "bbox": [0,0,1,1]}}'
+    image = decode(f'{{"file": "a", "detections": [{box}]}}')
+    assert image.detections == (Detection("1", Box(0, 0, 1, 1), conf),)
+
+
+@pytest.mark.parametrize("conf", [-1.01, 1.01])
+def test_no_confidence_is_beyond_one(conf: float) -> None:
+    box = f'{{"category": "1", "conf": {conf}, "bbox": [0,0,1,1]}}'
+    with pytest.raises(msgspec.ValidationError, match="conf"):
+        decode(f'{{"file": "a", "detections": [{box}]}}')

@@ -112,6 +112,98 @@ def test_an_old_file_without_detector_or_version_is_read(tmp_path: Path) -> None
     assert header.info == {"format_version": 1.0}
 
 
+def test_images_go_by_another_name_where_one_is_given(tmp_path: Path) -> None:
+    images = [image("x\\\\b.jpg", n=1.50), image("x/a.jpg"), image("x/c.jpg")]
+    path = save(tmp_path / "d.json", document(*images))
+    file = detections.open_file(path, rename=lambda name: name.replace("\\", "/"))
+    names = ["x//b.jpg", "x/a.jpg", "x/c.jpg"]
+    assert [one.file for one in file.images()] == names
+    assert [detections.name_of(text) for text in file.documents()] == names
+    assert b'"n":1.5' in next(iter(file.documents()))
+    assert file.is_sorted
+
+
+def test_the_names_are_checked_that_images_go_by(tmp_path: Path) -> None:
+    path = save(tmp_path / "d.json", document(image("b.jpg"), image("../a.jpg")))
+    with pytest.raises(ArtifactError) as refused:
+        detections.open_file(path)
+    assert str(refused.value) == f"{path}: images[1].file: '../a.jpg' leaves its folder"
+    file = detections.open_file(path, rename=lambda name: name.removeprefix("../"))
+    assert [one.file for one in file.images()] == ["b.jpg", "a.jpg"]
+    assert not file.is_sorted
+    with pytest.raises(ArtifactError) as refused:
+        detections.open_file(path, rename=lambda _: "a.jpg")
+    assert str(refused.value) == (
+        f"{path}: images[1].file: 'a.jpg' stands at images[0] already"
+    )
+
+
+def test_a_name_that_cannot_be_given_has_its_address(tmp_path: Path) -> None:
+    def rename(name: str) -> str:
+        if name == "900.jpg":
+            raise ArtifactError("not this one")
+        return name
+
+    images = [image(f"{number}.jpg") for number in range(999)]
+    path = save(tmp_path / "d.json", document(*images))
+    with pytest.raises(ArtifactError) as refused:
+        detections.open_file(path, rename=rename, chunk_bytes=1 << 12)
+    assert str(refused.value) == f"{path}: images[900].file: not this one"
+
+
+def test_images_may_repeat_where_that_is_allowed(tmp_path: Path) -> None:
+    path = save(tmp_path / "d.json", document(image("a.jpg"), image("a.jpg")))
+    file = detections.open_file(path, may_repeat=True)
+    assert (file.image_count, file.is_sorted) == (2, True)
+
+
+@given(names=st.lists(st.sampled_from("abc"), max_size=9))
+def test_whether_images_are_sorted_is_known_across_blocks(
+    tmp_path: Path, names: list[str]
+) -> None:
+    path = save(tmp_path / "d.json", document(*map(image, names)))
+    file = detections.open_file(path, may_repeat=True, chunk_bytes=1 << 7)
+    assert file.is_sorted == (names == sorted(names))
+
+
+def test_outcomes_are_compact_and_tell_failures(tmp_path: Path) -> None:
+    images = [
+        image("a.jpg", n=1),
+        {"file": "b.jpg", "detections": []},
+        {"file": "c.jpg", "detections": None},
+        {"file": "d.jpg"},
+        {"file": "e.jpg", "failure": "x", "detections": [BOX]},
+        {"file": "f.jpg", "failure": None, "detections": []},
+    ]
+    texts = [json.dumps(one, indent=2).encode() for one in images]
+    found = list(detections.outcomes(texts))
+    assert [(name, failed) for name, failed, _ in found] == [
+        ("a.jpg", False),
+        ("b.jpg", False),
+        ("c.jpg", True),
+        ("d.jpg", True),
+        ("e.jpg", True),
+        ("f.jpg", False),
+    ]
+    assert [json.loads(text) for *_, text in found] == images
+    assert all(b" " not in text for *_, text in found)
+
+
+def test_renumbering_changes_ids_alone() -> None:
+    text = (
+        b'{"file":"a.jpg","x":1.500,"detections":[{"bbox":[0.10,0,1,1],"category":"1",'
+        b'"conf":0.90,"classifications":[["0",0.50],["7",0.1]]},'
+        b'{"category":"2","bbox":[0,0,1,1]}]}'
+    )
+    assert detections.renumber(text, {"1": "3", "2": "2"}, {"0": "5", "7": "0"}) == (
+        b'{"file":"a.jpg","x":1.500,"detections":[{"bbox":[0.10,0,1,1],"category":"3",'
+        b'"conf":0.90,"classifications":[["5",0.50],["0",0.1]]},'
+        b'{"category":"2","bbox":[0,0,1,1]}]}'
+    )
+    failed = b'{"file":"a.jpg","detections":null}'
+    assert detections.renumber(failed, {}, {}) == failed
+
+
 def test_writing_what_was_read_gives_the_same_bytes(tmp_path: Path) -> None:
     one = save(tmp_path / "one.json", document(image(), image("b.jpg"), other="x"))
     copies = [tmp_path / "two.json", tmp_path / "three.json"]

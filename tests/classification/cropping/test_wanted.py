@@ -42,6 +42,15 @@ def test_skipped_boxes_keep_their_number() -> None:
     ]
 
 
+def test_a_box_that_was_taken_back_is_never_cropped_and_keeps_its_number() -> None:
+    detections = [Detection("1", BOX, conf) for conf in (-0.9, 0.8)]
+    for threshold in (0.0, 0.5):
+        rule = Rule(categories=frozenset({"1"}), threshold=threshold, suffix="x")
+        assert [crop.name for crop in rule.crops_of(image(*detections))] == [
+            "a/b.JPG___crop01_x.jpg"
+        ]
+
+
 def test_boxes_drawn_by_people_have_names_without_a_detector() -> None:
     crops = RULE.crops_of(image(Detection("1", BOX), ground_truth=True))
     assert [(crop.name, crop.box) for crop in crops] == [("a/b.JPG___crop00.jpg", BOX)]
