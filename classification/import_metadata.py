@@ -29,7 +29,7 @@ import dataclasses
 import logging
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -252,7 +252,8 @@ def _delimiter(text: str) -> str:
 
 
 def _path_prefix(text: str) -> str:
-    prefix = text.replace("\\", "/").strip("/")
+    prefix = PurePosixPath(text.replace("\\", "/").strip("/")).as_posix()
+    prefix = "" if prefix == "." else prefix
     try:
         return layout.checked_name(prefix) if prefix else ""
     except ArtifactError as error:

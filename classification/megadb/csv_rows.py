@@ -49,6 +49,8 @@ class Form:
         """
         name = "utf-8-sig" if _is_utf_8(self.encoding) else self.encoding
         try:
+            # There are codecs of other things than text, which only this refuses.
+            io.TextIOWrapper(io.BytesIO(), encoding=name)
             return codecs.lookup(name)
         except LookupError:
             raise ConfigurationError(f"unknown encoding {self.encoding!r}") from None
@@ -270,9 +272,10 @@ class _Utf8(io.RawIOBase):
     def _decode(self, data: bytes) -> bytes:
         try:
             text = self._decoder.decode(data, final=not data).encode()
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
+            reason = getattr(error, "reason", str(error))
             raise ArtifactError(
-                f"not {self._form.encoding} text: {error.reason}; --encoding names "
+                f"not {self._form.encoding} text: {reason}; --encoding names "
                 "another encoding, such as cp1252"
             ) from error
         self.quotes += text.count(b'"')

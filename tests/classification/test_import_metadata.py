@@ -240,6 +240,16 @@ def test_an_address_that_is_none_is_refused(
     assert not bench.megadb.exists()
 
 
+@pytest.mark.parametrize(
+    ("prefix", "kept"), [(".", ""), ("/", ""), ("./a//b/", "a/b"), ("a\\b", "a/b")]
+)
+def test_a_path_prefix_is_written_in_one_way(
+    bench: Bench, prefix: str, kept: str
+) -> None:
+    bench.run(bench.source(TABLE), "--dataset", "x", "--path-prefix", prefix)
+    assert dataset_list.read(bench.megadb)["x"].path_prefix == kept
+
+
 def test_images_that_are_there_are_not_missed(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

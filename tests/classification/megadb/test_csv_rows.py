@@ -168,10 +168,16 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert str(refusal.value) == "cannot read: No such file or directory"
 
 
-def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["klingon", "rot13"])
+def test_an_unknown_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        read(written(tmp_path / "t.csv", "file\n"), Form(encoding="klingon"))
-    assert str(refusal.value) == "unknown encoding 'klingon'"
+        read(written(tmp_path / "t.csv", "file\n"), Form(encoding=encoding))
+    assert str(refusal.value) == f"unknown encoding {encoding!r}"
+
+
+def test_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"^not utf-16 text: "):
+        read(written(tmp_path / "t.csv", "file\n"), Form(encoding="utf-16"))
 
 
 def test_a_semicolon_separates(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classification.runtime import journal
 from classification.runtime.errors import ConfigurationError, StorageError
 from classification.runtime.journal import Journal, digest
 
