@@ -76,6 +76,9 @@ def combine(
 
 def _decide(results: Sequence[Result], *, newer_wins: bool) -> Combined:
     """Decides on one image, whose older results come before its newer ones."""
+    if len(results) == 1:
+        fate = Fate.ADDED if results[0].is_new else Fate.UNTOUCHED
+        return Combined(results[0], fate, 0)
     new = [result for result in results if result.is_new]
     old = results[: len(results) - len(new)]
     ranked = [*new, *old] if newer_wins else results

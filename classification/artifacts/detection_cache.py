@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import detections, layout
@@ -73,10 +74,17 @@ class Spelling:
         Raises:
             ArtifactError: it does not begin with the prefix.
         """
-        name, prefix = (text.replace("\\", "/") for text in (name, self.remove_prefix))
+        name = _with_slashes(name)
+        if not (self.remove_prefix or self.add_prefix):
+            return name
+        prefix = _with_slashes(self.remove_prefix)
         if not name.startswith(prefix):
             raise ArtifactError(f"{name!r} does not begin with {prefix!r}")
-        return self.add_prefix.replace("\\", "/") + name[len(prefix) :]
+        return _with_slashes(self.add_prefix) + name[len(prefix) :]
+
+
+def _with_slashes(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 @dataclass
@@ -258,7 +266,8 @@ def _cached_results(file: DetectionsFile) -> Iterator[Result]:
 
 def _new_results(joined: _Joined, documents: Iterable[bytes]) -> Iterator[Result]:
     for name, failed, document in detections.outcomes(_sort(documents)):
-        yield Result(name, failed, joined.renumber(document), is_new=True)
+        text = joined.renumber(document) if joined.moves else document
+        yield Result(name, failed, text, is_new=True)
 
 
 def _sort(documents: Iterable[bytes]) -> Iterator[bytes]:
@@ -274,12 +283,15 @@ class _Joined:
     id_by_category: Mapping[str, str]
     id_by_class: Mapping[str, str]
 
+    @cached_property
+    def moves(self) -> bool:
+        """Says whether a category of the run has another id in the cache."""
+        maps = (self.id_by_category, self.id_by_class)
+        return any(old != new for ids in maps for old, new in ids.items())
+
     def renumber(self, document: bytes) -> bytes:
         """Returns an image of the run with the ids of the cache."""
-        maps = (self.id_by_category, self.id_by_class)
-        if all(old == new for ids in maps for old, new in ids.items()):
-            return document
-        return detections.renumber(document, *maps)
+        return detections.renumber(document, self.id_by_category, self.id_by_class)
 
 
 def _join(cached: Header, new: Header, merged: Merged) -> _Joined:

@@ -166,7 +166,7 @@ def test_whether_images_are_sorted_is_known_across_blocks(
     assert file.is_sorted == (names == sorted(names))
 
 
-def test_outcomes_are_compact_and_tell_failures(tmp_path: Path) -> None:
+def test_outcomes_are_compact_and_tell_failures() -> None:
     images = [
         image("a.jpg", n=1),
         {"file": "b.jpg", "detections": []},
