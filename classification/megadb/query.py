@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from taxonomy.graph import DatasetLabel, normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -26,9 +28,14 @@ if TYPE_CHECKING:
 NONE = -1
 _COUNT_ROWS = 100_000
 
+_Boxes: TypeAlias = tuple[QueriedBox, ...] | None
+
 _EXTENSIONS = "|".join(sorted(suffix[1:] for suffix in layout.IMAGE_EXTENSIONS))
 # As ``layout.is_image_name``: a name that is nothing but an extension is no image.
 _IMAGE_NAME = rf"[^/]\.({_EXTENSIONS})$"
+
+# What every name that ``layout.checked_name`` refuses shows; a harmless one may, too.
+_SUSPICIOUS = r"^$|^/|/$|^[A-Za-z]:|\.\.|\\|\x00"
 
 # The tables ``wanted`` and ``corrected`` are those of the dataset at hand.
 _FIND = """
@@ -153,21 +160,28 @@ def queried_images(
         ArtifactError: a table is not sorted, or holds what no image table may.
     """
     for dataset in store.datasets:
+        path = store.path_of(dataset)
+        start = store.full_name(dataset, "") + "/"
         last = ""
         columns = ["file", "location", "boxes"]
-        for places, cells in store.batches(dataset, columns, taken):
-            kinds = candidates.kind[places].tolist()
-            rows = zip(kinds, *(column.to_pylist() for column in cells), strict=True)
-            for kind, file, location, boxes in rows:
-                _check_file(store, dataset, file, last)
-                last = file
+        for places, (files, locations, boxes) in store.batches(dataset, columns, taken):
+            names = _checked_files(files, last, path)
+            last = names[-1]
+            rows = zip(
+                names,
+                locations.to_pylist(),
+                _checked_boxes(boxes, names, path),
+                candidates.kind[places].tolist(),
+                strict=True,
+            )
+            for file, location, drawn, kind in rows:
                 yield (
-                    store.full_name(dataset, file),
+                    start + file,
                     QueriedImage(
                         dataset=dataset,
                         location=location or None,
                         dataset_label=candidates.pairs[kind].label,
-                        boxes=_boxes(store, dataset, file, boxes),
+                        boxes=drawn,
                         labels=labels[kind],
                     ),
                 )
@@ -205,26 +219,45 @@ def count_locations(
                 yield LocationCount(label, dataset, location, count)
 
 
-def _check_file(store: MetadataStore, dataset: str, file: str, last: str) -> None:
-    where = f"{store.path_of(dataset)}: column file"
-    layout.checked_name(file, where=where)
-    if file <= last:
-        raise ArtifactError(
-            f"{file!r} stands after {last!r}; a table is sorted by file, each once; "
-            "import_metadata writes it anew",
-            where=where,
-        )
+def _checked_files(files: pa.Array, last: str, path: Path) -> list[str]:
+    """Returns the files of a batch, of which the one before it was ``last``."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - takes a moment, and --help needs none of it
+
+    where = f"{path}: column file"
+    if files.null_count:
+        raise ArtifactError("an image without a file", where=where)
+    suspicious = pc.match_substring_regex(files, _SUSPICIOUS)
+    for file in files.filter(suspicious).to_pylist():
+        layout.checked_name(file, where=where)
+    names: list[str] = files.to_pylist()
+    for one, other in pairwise(chain([last], names)):
+        if other <= one:
+            raise ArtifactError(
+                f"{other!r} stands after {one!r}; a table is sorted by file, each once; "
+                "import_metadata writes it anew",
+                where=where,
+            )
+    return names
 
 
-def _boxes(
-    store: MetadataStore, dataset: str, file: str, boxes: object
-) -> tuple[QueriedBox, ...] | None:
+def _checked_boxes(boxes: pa.Array, files: Sequence[str], path: Path) -> list[_Boxes]:
+    rows = boxes.to_pylist()
     try:
-        return msgspec.convert(boxes, tuple[QueriedBox, ...] | None)
+        return msgspec.convert(rows, list[_Boxes])
+    except msgspec.ValidationError:
+        return [
+            _checked_box(row, file, path) for row, file in zip(rows, files, strict=True)
+        ]
+
+
+def _checked_box(boxes: object, file: str, path: Path) -> _Boxes:
+    try:
+        checked: _Boxes = msgspec.convert(boxes, _Boxes)
     except msgspec.ValidationError as error:
-        raise ArtifactError(
-            f"{error} of {file!r}", where=f"{store.path_of(dataset)}: column boxes"
-        ) from error
+        reason, _, place = str(error).partition(" - at `$")
+        where = f"{path}: {file}: boxes{place.rstrip('`')}"
+        raise ArtifactError(reason, where=where) from error
+    return checked
 
 
 class _Search:

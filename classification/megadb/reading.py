@@ -153,7 +153,8 @@ class MetadataStore:
                 dataset,
                 "SELECT label, count(*), count(*) FILTER (alone) FROM ("
                 "SELECT unnest(labels) AS label, len(labels) = 1 AS alone "
-                "FROM read_parquet($table)) GROUP BY label ORDER BY label",
+                "FROM read_parquet($table)) WHERE label IS NOT NULL "
+                "GROUP BY label ORDER BY label",
             )
             for label, images, alone in rows:
                 pair = DatasetLabel(normal(dataset), label)
@@ -219,9 +220,8 @@ class MetadataStore:
         )
         for found, row, labels, level, location in rows:
             place = self._span(dataset)[0] + row
-            return ImageFacts(
-                dataset, found, row, place, tuple(labels), level, location
-            )
+            named = tuple(label for label in labels or () if label is not None)
+            return ImageFacts(dataset, found, row, place, named, level, location)
         return None
 
     def like(self, name: str) -> str:

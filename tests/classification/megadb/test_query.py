@@ -171,8 +171,18 @@ def test_locations_are_counted_by_label(tmp_path: Path) -> None:
         ),
         ([image("../x.jpg", "bear")], "column file: '../x.jpg' leaves its folder"),
         (
+            [image("c:x.jpg", "bear")],
+            "column file: 'c:x.jpg' is absolute; names are relative to the images folder (run_detector_batch --output_relative_filenames)",
+        ),
+        (
+            [image("a\\b.jpg", "bear")],
+            r"column file: 'a\\b.jpg' holds a backslash; names use /",
+        ),
+        ([image("a\0b.jpg", "bear")], r"column file: 'a\x00b.jpg' holds a NUL"),
+        ([image("", "bear")], "column file: '' names no file"),
+        (
             [image("1.jpg", "bear", boxes=[{"category": "x", "bbox": [0, 0, 7, 0]}])],
-            "column boxes: Expected `float` <= 1.01 - at `$[0].bbox[2]` of '1.jpg'",
+            "1.jpg: boxes[0].bbox[2]: Expected `float` <= 1.01",
         ),
         (
             [
@@ -182,11 +192,11 @@ def test_locations_are_counted_by_label(tmp_path: Path) -> None:
                     boxes=[{"category": "x", "bbox": [float("nan"), 0, 0, 0]}],
                 )
             ],
-            "column boxes: Expected `float` >= -0.01 - at `$[0].bbox[0]` of '1.jpg'",
+            "1.jpg: boxes[0].bbox[0]: Expected `float` >= -0.01",
         ),
         (
             [image("1.jpg", "bear", boxes=[{"category": None, "bbox": [0, 0, 0, 0]}])],
-            "column boxes: Expected `str`, got `null` - at `$[0].category` of '1.jpg'",
+            "1.jpg: boxes[0].category: Expected `str`, got `null`",
         ),
     ],
 )
