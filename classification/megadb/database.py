@@ -65,6 +65,8 @@ def connect(
                 "preserve_insertion_order": "true",
             }
             with duckdb.connect(database, config=config) as connection:
+                # It goes to stdout, which is for data.
+                connection.execute("SET enable_progress_bar = false")
                 yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             reason = str(error).splitlines()[0]
