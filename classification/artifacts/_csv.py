@@ -5,11 +5,13 @@ A row's number is the one a spreadsheet shows: every row counts, the first is 1.
 
 from __future__ import annotations
 
+import codecs
 import csv
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -63,6 +65,23 @@ def read(
                     where=f"row {number}",
                 )
             yield Row(number, dict(zip(header, cells, strict=True)))
+
+
+@contextmanager
+def writing(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Opens a table; yields a ``csv.writer`` for its rows.
+
+    Text that is no UTF-8, such as a file's name, is written with escapes.
+
+    Args:
+        path: the file; it appears whole when the block ends well, or not at all.
+        columns: the header, which is written first.
+    """
+    with replacing(path) as file:
+        text = codecs.getwriter("utf-8")(file, "backslashreplace")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(columns)
+        yield table
 
 
 @contextmanager

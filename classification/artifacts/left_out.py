@@ -16,12 +16,9 @@ order of the source. A table without rows below its header says that nothing was
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, NamedTuple
 
 from classification.artifacts import _csv, image_table
-from classification.runtime.atomic import replacing
 from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
@@ -71,10 +68,5 @@ def read(path: Path) -> Iterator[LeftOut]:
 
 def write(path: Path, rows: Iterable[LeftOut]) -> None:
     """Writes the rows in the order given, streaming."""
-    with replacing(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(COLUMNS)
+    with _csv.writing(path, COLUMNS) as table:
         table.writerows(rows)
-        text.flush()
-        text.detach()

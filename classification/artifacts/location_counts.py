@@ -12,13 +12,10 @@ empty location means that none is known. An image of several labels counts in ea
 
 from __future__ import annotations
 
-import codecs
-import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from classification.artifacts import _csv
-from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, in_file
 
 if TYPE_CHECKING:
@@ -57,9 +54,6 @@ def read(path: Path) -> Iterator[LocationCount]:
 
 def write(path: Path, counts: Iterable[LocationCount]) -> None:
     """Writes the counts in the order given, one by one."""
-    with replacing(path) as file:
-        text = codecs.getwriter("utf-8")(file, "backslashreplace")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(COLUMNS)
+    with _csv.writing(path, COLUMNS) as table:
         for count in counts:
             table.writerow((count.label, count.dataset, count.location, count.images))
