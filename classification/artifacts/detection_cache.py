@@ -30,7 +30,7 @@ of the dataset. A dataset is found whatever the case of its name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -343,23 +343,28 @@ def _to_numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def agreed_header(files: Sequence[DetectionsFile]) -> Header:
-    """Returns the header of the first file, which all others must agree with.
+def join_headers(
+    files: Sequence[DetectionsFile],
+) -> tuple[Header, list[dict[str, str]]]:
+    """Brings the categories of several datasets together, by their names.
+
+    Returns:
+        The header of the first file with the categories of all, and for each file the
+        id among these by its own id; for ``detections.renumber``.
 
     Raises:
-        ArtifactError: two files are of different detectors or categories.
+        ArtifactError: two files are of different detectors.
     """
     first = files[0]
-    for file in files[1:]:
+    names: dict[str, str] = {}
+    ids: list[dict[str, str]] = []
+    for file in files:
         if file.header.detector != first.header.detector:
             raise ArtifactError(
                 f"{file.header.detector!r}, but {first.path} is of "
                 f"{first.header.detector!r}",
                 where=f"{file.path}: info.detector",
             )
-        if file.header.detection_categories != first.header.detection_categories:
-            raise ArtifactError(
-                f"other categories than in {first.path}",
-                where=f"{file.path}: detection_categories",
-            )
-    return first.header
+        names, id_by_own_id = align(names, file.header.detection_categories)
+        ids.append(id_by_own_id)
+    return replace(first.header, detection_categories=names), ids

@@ -51,6 +51,7 @@ FORMAT_VERSION = "1.6"
 _IMAGES = "images"
 _DETECTION_CATEGORIES = "detection_categories"
 _CLASSIFICATION_CATEGORIES = "classification_categories"
+_CLASSIFICATIONS = "classifications"
 _RULE_BY_KEY = {
     "file": "the name of an image expected",
     "detections": "a list of detections, or null, expected",
@@ -441,23 +442,28 @@ def _rename_document(document: bytes, *, rename: Callable[[str], str]) -> bytes:
 
 
 def renumber(
-    document: bytes, id_by_category: Mapping[str, str], id_by_class: Mapping[str, str]
+    document: bytes,
+    id_by_category: Mapping[str, str],
+    id_by_class: Mapping[str, str] | None,
 ) -> bytes:
     """Gives the categories in an image's JSON text other ids; all else stays.
 
     Args:
         document: the text.
         id_by_category: new id by the id of each detection category.
-        id_by_class: likewise, of the classification categories.
+        id_by_class: likewise, of the classification categories; None takes the
+            classifications out.
     """
     image = _KEYS.decode(document)
     boxes = _BOXES.decode(image.get("detections", _NULL))
     for box in boxes or ():
         box["category"] = _raw(id_by_category[_TEXT.decode(box["category"])])
-        classified = _CLASSIFIED.decode(box.get("classifications", _NULL))
-        if classified is not None:
+        classified = _CLASSIFIED.decode(box.get(_CLASSIFICATIONS, _NULL))
+        if id_by_class is None:
+            box.pop(_CLASSIFICATIONS, None)
+        elif classified is not None:
             pairs = [(id_by_class[id_], value) for id_, value in classified]
-            box["classifications"] = _raw(pairs)
+            box[_CLASSIFICATIONS] = _raw(pairs)
     image["detections"] = _raw(boxes)
     return _encode(image)
 

@@ -195,8 +195,8 @@ def _gather_cached(crops: CropTable, sources: Queried) -> Header:
         )
         for name in sorted(names)
     }
-    header = detection_cache.agreed_header(list(caches.values()))
-    for dataset, cache in caches.items():
+    header, ids = detection_cache.join_headers(list(caches.values()))
+    for (dataset, cache), id_by_own_id in zip(caches.items(), ids, strict=True):
         for some in _batched(cache.documents()):
             document_by_image = {
                 f"{dataset}/{detections.name_of(document)}": document
@@ -204,6 +204,8 @@ def _gather_cached(crops: CropTable, sources: Queried) -> Header:
             }
             for image in crops.of_images(list(document_by_image)):
                 text = detections.classify(document_by_image[image], {}, file=image)
+                # What another classifier said has no place in this one's output.
+                text = detections.renumber(text, id_by_own_id, None)
                 crops.keep_document(image, text)
     return Header(
         info={**info, "detector": header.detector},

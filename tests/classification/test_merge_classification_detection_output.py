@@ -736,6 +736,29 @@ def test_caches_of_two_detectors_are_refused(
     )
 
 
+def test_d29_caches_may_number_their_categories_as_they_like(queried: Files) -> None:
+    boxes = [{**found(conf)[0], "category": "2"} for conf in (0.9, 0.8)]
+    boxes[0]["classifications"] = [["7", 0.5]]  # of another classifier
+    header = detections.Header(
+        detection_categories={"2": "animal", "3": "person"},
+        info={"format_version": "1.6", "detector": CACHED},
+        classification_categories={"7": "puma"},
+    )
+    document = json.dumps({"file": "3.jpg", "detections": boxes}).encode()
+    detection_cache.write(queried.cache, "4.1", "idfg", header, [document])
+    rows = [
+        (crop(name, 1, CACHED), [0, 1, 0]) for name in ("idfg/3.jpg", "caltech/a/2.jpg")
+    ]
+    queried.write_results(*rows)
+    assert queried.merge_queried() == cli.EXIT_OK
+    merged = queried.merged()
+    assert merged["detection_categories"] == CATEGORIES
+    boxes = [box for image in merged["images"] for box in image["detections"]]
+    assert [box["category"] for box in boxes] == ["1"] * 4
+    said = [None, [["1", 1.0]]]
+    assert queried.told() == {"caltech/a/2.jpg": said, "idfg/3.jpg": said}
+
+
 def test_a_needed_cache_that_is_not_named_is_asked_for(
     queried: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,37 +69,42 @@ def test_names_stay_in_the_cache(
     assert str(refused.value) == f"{tmp_path}: {message}"
 
 
-def test_headers_that_agree_are_one(tmp_path: Path) -> None:
-    files = []
-    for name in "ab":
-        detection_cache.write(tmp_path, "4.1", name, HEADER, [IMAGE])
-        files.append(detection_cache.open_file(tmp_path, "4.1", name))
-    assert detection_cache.agreed_header(files) == files[0].header
-
-
-@pytest.mark.parametrize(
-    ("header", "message"),
-    [
-        (
-            Header(detection_categories={"1": "animal"}, info={"detector": "x"}),
-            "info.detector: 'x', but {0}/v4.1/a.json is of 'megadetector_v4.1'",
-        ),
-        (
-            Header(detection_categories={"1": "fish"}, info=HEADER.info),
-            "detection_categories: other categories than in {0}/v4.1/a.json",
-        ),
-    ],
-)
-def test_headers_that_disagree_are_refused(
-    tmp_path: Path, header: Header, message: str
+def test_d29_categories_of_several_datasets_are_one_by_their_names(
+    tmp_path: Path,
 ) -> None:
+    categories = [
+        {"1": "animal", "2": "person"},
+        {"0": "empty", "1": "person", "2": "animal"},
+        {"1": "animal", "2": "person"},
+    ]
     files = []
-    for name, one in (("a", HEADER), ("b", header)):
-        detection_cache.write(tmp_path, "4.1", name, one, [IMAGE])
-        files.append(detection_cache.open_file(tmp_path, "4.1", name))
+    for dataset, name_by_id in zip("abc", categories, strict=True):
+        header = replace(HEADER, detection_categories=name_by_id)
+        detection_cache.write(tmp_path, "4.1", dataset, header, [IMAGE])
+        files.append(detection_cache.open_file(tmp_path, "4.1", dataset))
+    header, ids = detection_cache.join_headers(files)
+    assert header.detector == "megadetector_v4.1"
+    names = {"1": "animal", "2": "person", "0": "empty"}
+    assert header.detection_categories == names
+    assert ids == [
+        {"1": "1", "2": "2"},
+        {"0": "0", "1": "2", "2": "1"},
+        {"1": "1", "2": "2"},
+    ]
+
+
+def test_caches_of_different_detectors_are_refused(tmp_path: Path) -> None:
+    files = []
+    for dataset, detector in (("a", "megadetector_v4.1"), ("b", "x")):
+        header = replace(HEADER, info={"detector": detector})
+        detection_cache.write(tmp_path, "4.1", dataset, header, [IMAGE])
+        files.append(detection_cache.open_file(tmp_path, "4.1", dataset))
     with pytest.raises(ArtifactError) as refused:
-        detection_cache.agreed_header(files)
-    assert str(refused.value) == (f"{tmp_path}/v4.1/b.json: {message.format(tmp_path)}")
+        detection_cache.join_headers(files)
+    assert str(refused.value) == (
+        f"{tmp_path}/v4.1/b.json: info.detector: 'x', but {tmp_path}/v4.1/a.json is of "
+        "'megadetector_v4.1'"
+    )
 
 
 BOX = {"category": "1", "conf": 0.914, "bbox": [0.1, 0.2, 0.3, 0.4]}

@@ -192,13 +192,17 @@ def test_outcomes_are_compact_and_tell_failures() -> None:
 def test_renumbering_changes_ids_alone() -> None:
     text = (
         b'{"file":"a.jpg","x":1.500,"detections":[{"bbox":[0.10,0,1,1],"category":"1",'
-        b'"conf":0.90,"classifications":[["0",0.50],["7",0.1]]},'
+        b'"classifications":[["0",0.50],["7",0.1]],"conf":0.90},'
         b'{"category":"2","bbox":[0,0,1,1]}]}'
     )
     assert detections.renumber(text, {"1": "3", "2": "2"}, {"0": "5", "7": "0"}) == (
         b'{"file":"a.jpg","x":1.500,"detections":[{"bbox":[0.10,0,1,1],"category":"3",'
-        b'"conf":0.90,"classifications":[["5",0.50],["0",0.1]]},'
+        b'"classifications":[["5",0.50],["0",0.1]],"conf":0.90},'
         b'{"category":"2","bbox":[0,0,1,1]}]}'
+    )
+    unclassified = detections.renumber(text, {"1": "1", "2": "2"}, None)
+    assert unclassified == text.replace(
+        b',"classifications":[["0",0.50],["7",0.1]]', b""
     )
     failed = b'{"file":"a.jpg","detections":null}'
     assert detections.renumber(failed, {}, {}) == failed
