@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from detection.image_files import ImageFile, ImageList
     from detection.records import Detection
 
+# Far below what anyone keeps boxes from, so that the choice can be made later.
+DEFAULT_THRESHOLD = 0.005
+
 T = TypeVar("T")
 
 
@@ -92,8 +95,17 @@ class _Loaded:
     note: str = ""
 
 
+def _read_path(path: str) -> bytes:
+    return read_file(Path(path))
+
+
 def detect(
-    detector: Detector, files: ImageList, work: Work, *, done: int = 0
+    detector: Detector,
+    files: ImageList,
+    work: Work,
+    *,
+    done: int = 0,
+    read: Callable[[str], bytes] = _read_path,
 ) -> Iterator[list[Result]]:
     """Yields the results of the images from position ``done`` on, in order.
 
@@ -105,6 +117,8 @@ def detect(
         files: the images of the run.
         work: how to do it.
         done: number of images, from the first, that an earlier run has results of.
+        read: given an image's ``path``, returns the file's bytes or raises ItemError;
+            called from several threads.
 
     Yields:
         The results of a batch.
@@ -119,7 +133,7 @@ def detect(
     # While one batch is in the network, the next is decoded.
     ahead = 1 + -(-work.batch_size // work.threads)
     loaded = parallel.ordered_map(
-        _loading(detector, work),
+        _loading(detector, work, read),
         files.starting_at(first),
         threads=work.threads,
         ahead=max(2, ahead),
@@ -136,26 +150,27 @@ def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def _loading(detector: Detector, work: Work) -> Callable[[ImageFile], _Loaded]:
+def _loading(
+    detector: Detector, work: Work, read: Callable[[str], bytes]
+) -> Callable[[ImageFile], _Loaded]:
     def load(file: ImageFile) -> _Loaded:
         try:
-            return _load(detector, work, file)
+            if file.problem:
+                raise ItemError(file.problem)  # noqa: TRY301 - one place makes a record of it
+            return _load(detector, work, file.name, read(file.path))
         except ItemError as error:
             return _Loaded(_failed(file.name, str(error)))
 
     return load
 
 
-def _load(detector: Detector, work: Work, file: ImageFile) -> _Loaded:
-    if file.problem:
-        raise ItemError(file.problem)
-    data = read_file(Path(file.path))
+def _load(detector: Detector, work: Work, name: str, data: bytes) -> _Loaded:
     opened = images.open_image(data, max_pixels=work.max_pixels)
     try:
         prepared = detector.prepare(opened.array())
     except Exception as error:  # a strange shape may break any step of any engine
         raise ItemError(f"cannot be resized: {_reason(error)}") from error
-    record = DetectorRecord(file=file.name, detections=None)
+    record = DetectorRecord(file=name, detections=None)
     if work.include.size:
         width, height = prepared.width_px, prepared.height_px
         record = msgspec.structs.replace(record, width=width, height=height)

@@ -295,6 +295,22 @@ def resolve(model: str) -> ModelFile:
     return ModelFile(path=fetched, name=known.name, version=known.version, known=known)
 
 
+def identify(model: ModelFile, asked: str) -> tuple[str, str]:
+    """Tells a model from every other, for the key of a journal: its name and its hash.
+
+    One that was asked for by name is what its publisher says it is; its file in the
+    cache is another one once it has been converted.
+
+    Args:
+        model: what ``resolve`` returned.
+        asked: what it was given.
+    """
+    if model.known and not Path(asked).is_file():
+        return model.name, model.known.checksum
+    with model.path.open("rb") as file:
+        return model.name, hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def fetch(known: KnownModel) -> Path:
     """Returns the model's file in the user's cache folder, fetching it the first time.
 

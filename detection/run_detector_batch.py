@@ -22,7 +22,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import sys
 import time
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 STEP = "run_detector_batch"
-DEFAULT_THRESHOLD = 0.005
 MAX_IMAGE_SIZE_PX = 8192
 OVERWRITE, SKIP, ERROR = "overwrite", "skip", "error"
 AUTO = Path("auto")
@@ -191,7 +189,7 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
     add(
         "--threshold",
         type=cli.fraction,
-        default=DEFAULT_THRESHOLD,
+        default=batches.DEFAULT_THRESHOLD,
         help="least confidence of a box (default: %(default)s)",
     )
     add("--include_image_size", action="store_true", help="add width and height")
@@ -399,23 +397,12 @@ def _key(
     work, engine = options.work, options.engine
     return journal.digest(
         [
-            [STEP, *_identify(model, options), images.digest],
+            [STEP, *models.identify(model, options.model), images.digest],
             [work.threshold, work.batch_size, work.max_pixels],
             [*asdict(replace(work.include, tags=None)).values(), _tags(work.include)],
             [engine.image_size_px, engine.head, engine.device, list(names or [])],
         ]
     )
-
-
-def _identify(model: models.ModelFile, options: Options) -> tuple[str, str]:
-    """Tells a model from every other: a named one is what its publisher says it is.
-
-    Its file in the cache is another one once it has been converted.
-    """
-    if model.known and not Path(options.model).is_file():
-        return model.name, model.known.checksum
-    with model.path.open("rb") as file:
-        return model.name, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tags(include: batches.Include) -> list[str] | str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,13 @@ class Job:
     Attributes:
         image: name of the image in the store.
         wanted: its crops, those that exist included; may be none.
+        as_stored: its boxes were drawn on the pixels as they are stored, whatever the
+            EXIF orientation.
     """
 
     image: str
     wanted: Sequence[WantedCrop]
+    as_stored: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,16 +108,19 @@ def _find_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> Iterator[J
         missing = [crop for crop in job.wanted if crop.name not in existing]
         log.counts[CROPS_EXISTING] += len(job.wanted) - len(missing)
         if missing:
-            yield Job(job.image, missing)
+            yield Job(job.image, missing, job.as_stored)
 
 
 def _cut(job: Job, *, place: Place) -> Harvest:
+    settings = place.settings
+    if job.as_stored:
+        settings = replace(settings, apply_exif=False)
     return harvest(
         job.image,
         job.wanted,
         store=place.store,
         crops_dir=place.crops_dir,
-        settings=place.settings,
+        settings=settings,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
 
 class NameSet:
@@ -18,16 +21,23 @@ class NameSet:
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        """Takes each name; one that stands twice counts twice in the length."""
-        self._hashes = np.fromiter(map(hash, names), np.int64)
-        self._hashes.sort()
+        """Adds each name."""
+        self._added = array("q", map(hash, names))
+        self._sorted: NDArray[np.int64] | None = None
+
+    def add(self, name: str) -> None:
+        """Adds a name; best all of them before any is looked up."""
+        self._added.append(hash(name))
+        self._sorted = None
 
     def __len__(self) -> int:
-        """Returns how many names were taken."""
-        return len(self._hashes)
+        """Returns how many names were added; one added twice counts twice."""
+        return len(self._added)
 
     def __contains__(self, name: str) -> bool:
-        """Says whether ``name`` was taken."""
+        """Says whether ``name`` was added."""
+        if self._sorted is None:
+            self._sorted = np.sort(np.array(self._added, np.int64))
         wanted = hash(name)
-        position = int(self._hashes.searchsorted(wanted))
-        return position < len(self._hashes) and int(self._hashes[position]) == wanted
+        position = int(self._sorted.searchsorted(wanted))
+        return position < len(self._sorted) and int(self._sorted[position]) == wanted

