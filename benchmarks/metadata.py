@@ -1,9 +1,10 @@
-"""Importing metadata: seconds and peak memory.
+"""Importing metadata and querying it: seconds and peak memory.
 
 Generates a CSV of images as a large project has them (bursts of three at 2,000
 locations, 100 labels of which a few are common, a size, a URL and a licence for each
 image) and imports it with the command, in a process of its own, whose peak memory
-(``ru_maxrss``) is taken when it ends.
+(``ru_maxrss``) is taken when it ends. Then every image of a specification by genus is
+selected, at most a tenth of all images of the most common one.
 
 Example:
   python benchmarks/metadata.py --images 10000000 --folder /data/bench
@@ -25,7 +26,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from classification.artifacts import image_table
+from classification.artifacts import (
+    image_table,
+    label_spec,
+    queried_images,
+    taxonomy_csv,
+)
+from classification.artifacts.label_spec import LabelSpec, Selection, TaxonEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,6 +133,40 @@ def measure_import(source: Path, megadb: Path) -> Cost:
     )
 
 
+def write_request(folder: Path, images: int) -> tuple[Path, Path]:
+    """Writes a specification by genus and the taxonomy of the metadata's labels."""
+    taxonomy, specification = folder / "taxonomy.csv", folder / "label_spec.json"
+    lines = [",".join(taxonomy_csv.COLUMNS)]
+    for code in range(LABELS):
+        genus, species = f"genus {code // 4}", f"species {code % 4}"
+        name = f"{genus} {species}"
+        chain = [(code, "species", name, []), (1000 + code // 4, "genus", genus, [])]
+        lines.append(f'{DATASET},{name},species,{name},"{chain}"')
+    taxonomy.write_text("\n".join(lines) + "\n")
+    spec_by_label = {
+        f"genus {number}": LabelSpec(
+            include=Selection(
+                taxa=(TaxonEntry(level="genus", name=f"genus {number}"),)
+            ),
+            max_count=None if number else images // 10,
+        )
+        for number in range(LABELS // 4)
+    }
+    label_spec.write(specification, spec_by_label)
+    return specification, taxonomy
+
+
+def measure_query(specification: Path, taxonomy: Path, megadb: Path) -> Cost:
+    """Selects the images of a store."""
+    return measure(
+        [
+            *(sys.executable, "-m", "classification.json_validator"),
+            *(str(specification), str(taxonomy), "--megadb", str(megadb)),
+            *("--output-dir", str(megadb.parent / "run"), "--min-locs", "3"),
+        ]
+    )
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(
@@ -145,6 +186,13 @@ def main() -> None:
         print(
             f"import {cost.seconds:8.1f} s  {cost.peak_mb:6.0f} MiB at most; "
             f"table {table.stat().st_size / 1e6:.0f} MB"
+        )
+        request = write_request(Path(folder), args.images)
+        cost = measure_query(*request, megadb)
+        queried = Path(folder) / "run" / queried_images.FILENAME
+        print(
+            f"query  {cost.seconds:8.1f} s  {cost.peak_mb:6.0f} MiB at most; "
+            f"{queried.name} {queried.stat().st_size / 1e6:.0f} MB"
         )
 
 
