@@ -16,6 +16,8 @@ import pytest
 
 from classification.artifacts import (
     batch_response,
+    crops_left_out,
+    dataset_csv,
     dataset_list,
     detection_cache,
     detections,
@@ -29,6 +31,8 @@ from classification.artifacts import (
     mislabeled,
     predictions,
     queried_images,
+    split_summary,
+    splits,
     target_mapping,
     taxonomy_csv,
 )
@@ -83,6 +87,11 @@ def rewrite_predictions(source: Path, copy: Path) -> None:
     file = predictions.open_file(source)
     batches = ((batch.paths, batch.probabilities) for batch in file.batches(rows=2))
     predictions.write(copy, file.categories, batches)
+
+
+def rewrite_crops_left_out(source: Path, copy: Path) -> None:
+    with crops_left_out.writing(copy) as table:
+        table.writerows(crops_left_out.read(source))
 
 
 FORMATS = [
@@ -142,6 +151,26 @@ FORMATS = [
         "left_out.csv",
         lambda path: list(left_out.read(path)),
         lambda source, copy: left_out.write(copy, left_out.read(source)),
+    ),
+    Format(
+        "classification_ds.csv",
+        lambda path: list(dataset_csv.read(path)),
+        lambda source, copy: dataset_csv.write(copy, dataset_csv.read(source)),
+    ),
+    Format(
+        "classification_ds_left_out.csv",
+        lambda path: list(crops_left_out.read(path)),
+        rewrite_crops_left_out,
+    ),
+    Format(
+        "splits.json",
+        splits.read,
+        lambda source, copy: splits.write(copy, splits.read(source)),
+    ),
+    Format(
+        "splits_summary.csv",
+        lambda path: list(split_summary.read(path)),
+        lambda source, copy: split_summary.write(copy, split_summary.read(source)),
     ),
 ]
 by_golden = pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.golden)

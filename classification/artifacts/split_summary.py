@@ -17,6 +17,7 @@ of train and val are parts of what is left. A crop of several labels counts in e
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 FILENAME = "splits_summary.csv"
 COLUMNS = ("label", "split", "crops", "locations", "share", "target", "deviation")
 _DECIMALS = 4
-_TEXTS = 2  # columns of text, before those of numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,10 @@ class LabelInSplit:
 
     @property
     def deviation(self) -> float | None:
-        """Returns how much larger the share is than it was to be."""
-        return None if self.target is None else self.share - self.target
+        """Returns how much larger the share is than it was to be, both as written."""
+        if self.target is None:
+            return None
+        return round(self.share, _DECIMALS) - round(self.target, _DECIMALS)
 
     def cells(self) -> tuple[str, ...]:
         """Returns the texts of its row."""
@@ -87,31 +89,33 @@ def read(path: Path) -> Iterator[LabelInSplit]:
             yield LabelInSplit(
                 row.cells["label"],
                 row.cells["split"],
-                int(_number(row, "crops")),
-                int(_number(row, "locations")),
+                _count(row, "crops"),
+                _count(row, "locations"),
                 _number(row, "share"),
                 _number(row, "target") if row.cells["target"] else None,
             )
 
 
+def _count(row: _csv.Row, column: str) -> int:
+    text = row.cells[column]
+    if not (text.isascii() and text.isdecimal()):
+        raise ArtifactError("a whole number expected", where=row.where(column))
+    return int(text)
+
+
 def _number(row: _csv.Row, column: str) -> float:
     try:
-        return float(row.cells[column])
+        value = float(row.cells[column])
     except ValueError:
-        raise ArtifactError("a number expected", where=row.where(column)) from None
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ArtifactError(
+            "a number between 0 and 1 expected", where=row.where(column)
+        )
+    return value
 
 
 def write(path: Path, rows: Iterable[LabelInSplit]) -> None:
     """Writes the rows in the order given."""
     with _csv.writing(path, COLUMNS) as table:
         table.writerows(row.cells() for row in rows)
-    cells = [COLUMNS, *(row.cells() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = (
-        "  ".join(
-            cell.ljust(width) if number < _TEXTS else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    )
-    return "\n".join(lines) + "\n"
