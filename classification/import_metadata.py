@@ -2,11 +2,9 @@ r"""Imports metadata: which image shows what, where and when, into one metadata 
 
 Reads one of
   coco       a COCO Camera Traps JSON, with --boxes a separate bounding-box file
-  lila       LILA's all-images CSV, which holds many datasets
-  camtrapdp  a Camtrap DP package: its folder, or its datapackage.json
   csv        a CSV table of your own; --columns says which column holds what
   folders    a folder of images whose folders say what they show, see --layout
-and recognizes which by itself. JSON and CSV may be gzipped, or alone in a zip.
+and recognizes which by itself (lila and camtrapdp come in a later version). JSON and CSV may be gzipped, or alone in a zip.
 
 Writes, into the folder --megadb, DATASET.parquet with a row for each image,
 DATASET.left_out.csv with all that was left out and why, and datasets.json. Importing a
@@ -152,7 +150,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         type=cli.existing_file,
         metavar="JSON",
         help="a separate file of boxes: COCO Camera Traps bounding boxes, drawn by "
-        "people, or MegaDetector results, to be taken as if they were",
+        "people",
     )
     parser.add_argument(
         "--location-from",

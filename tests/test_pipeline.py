@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tests.commands import command
 from tests.detection.detectors.graphs import constant_detector
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 LABELS = ("elk", "moose", "turkey", "wrench")
@@ -65,8 +67,8 @@ classification.merge_classification_detection_output remapped.csv.gz remapped_in
 """.strip().splitlines()
 
 
-def run_all() -> None:
-    for step in STEPS:
+def run_all(steps: Sequence[str] = STEPS) -> None:
+    for step in steps:
         name, *arguments = step.split()
         assert command(name).main(arguments) == 0, step
 
@@ -128,3 +130,127 @@ def test_running_from_nothing_gives_the_same_bytes(base: Path, tmp_path: Path) -
         (tmp_path / name).unlink()
     run_all()
     assert snapshot(base) == first
+
+
+SPEC = """output_label,type,content
+deer,family,cervidae
+bird,class,aves
+!bird,genus,meleagris
+"""
+SITES = 6
+PER_SITE = 4
+
+
+@pytest.fixture
+def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes two datasets, a detector, a taxonomy and a specification, and goes there."""
+    monkeypatch.chdir(tmp_path)
+    write_csv_dataset(tmp_path)
+    write_coco_dataset(tmp_path)
+    output = np.zeros((252, 8), dtype=np.float32)
+    output[0] = (20, 32, 16, 24, 0.9, 1, 0, 0)  # an animal
+    output[1] = (44, 32, 16, 16, 0.8, 0, 1, 0)  # a person
+    constant_detector(tmp_path / "detector.onnx", output)
+    (tmp_path / "spec.csv").write_text(SPEC, encoding="utf-8")
+    world.write_taxonomy(tmp_path / "taxonomy.csv", world.DEER_AND_BIRDS)
+    return tmp_path
+
+
+def draw(path: Path, seed: int) -> None:
+    world.save_jpeg(path, world.photograph(160, 120, seed=seed))
+
+
+def write_csv_dataset(base: Path) -> None:
+    """A CSV of a person's own: no boxes, one corrupt image, one label nobody wants."""
+    rows = []
+    for site in range(SITES):
+        for number in range(PER_SITE):
+            name = f"site{site}/IMG_{number:04}.JPG"
+            label = ("Elk", "deer", "bird", "#ref!")[(site + number) % 4]
+            draw(base / "images/idfg" / name, seed=10 * site + number)
+            rows.append((name, label, str(site), f"burst {number // 2}"))
+    (base / "images/idfg/site0/IMG_0000.JPG").write_bytes(b"\xff\xd8\xff cut off")
+    with (base / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["filename", "species", "camera", "burst"])
+        table.writerows(rows)
+
+
+def write_coco_dataset(base: Path) -> None:
+    """A COCO Camera Traps file with its separate file of boxes in pixels."""
+    names = ("moose", "turkey", "empty")
+    images, annotations, boxes = [], [], []
+    for number in range(9):
+        name = f"cct_images/{number}.jpg"
+        draw(base / "images/Caltech" / name, seed=100 + number)
+        images.append(
+            {
+                "id": f"im{number}",
+                "file_name": name,
+                "width": 160,
+                "height": 120,
+                "location": number % 3,
+            }
+        )
+        annotations.append(
+            {"id": f"a{number}", "image_id": f"im{number}", "category_id": number // 3}
+        )
+        if number < 6:
+            box = {"id": f"b{number}", "image_id": f"im{number}", "category_id": 1}
+            boxes.append({**box, "bbox": [16, 24, 64, 48]})
+    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+    species = {"images": images, "annotations": annotations, "categories": categories}
+    drawn = {
+        "images": images[:6],
+        "annotations": boxes,
+        "categories": [{"id": 1, "name": "animal"}],
+    }
+    (base / "cct.json").write_text(json.dumps(species), encoding="utf-8")
+    (base / "cct_boxes.json").write_text(json.dumps(drawn), encoding="utf-8")
+
+
+TRAINING_STEPS = """
+classification.import_metadata labels.csv --megadb megadb --dataset idfg --columns file=filename,label=species,location=camera,sequence=burst --images-dir images/idfg
+classification.import_metadata cct.json --megadb megadb --dataset Caltech --boxes cct_boxes.json --images-dir images/Caltech
+classification.csv_to_json spec.csv run/label_spec.json --json-indent 1
+classification.json_validator run/label_spec.json taxonomy.csv --megadb megadb --output-dir run --json-indent 1
+classification.detect_and_crop run/queried_images.json --detector-output-cache-dir mdcache --detector-version tiny --run-detector --detector detector.onnx --megadb megadb --cropped-images-dir crops --square-crops --threshold 0.4
+classification.create_classification_dataset run --mode csv splits --queried-images-json run/queried_images.json --cropped-images-dir crops --detector-output-cache-dir mdcache --detector-version tiny --threshold 0.4 --val-frac 0.2 --test-frac 0.2
+""".strip().splitlines()
+
+
+def in_run(base: Path, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((base / "run" / name).read_bytes())
+    return document
+
+
+def training_files(base: Path) -> dict[str, bytes]:
+    """Returns every file but the logs and locks, which hold the clock or nothing."""
+    return {
+        name: data
+        for name, data in snapshot(base).items()
+        if "_log_" not in name and not name.endswith(".lock")
+    }
+
+
+def test_labelled_images_become_a_training_set(training: Path) -> None:
+    run_all(TRAINING_STEPS)
+    queried = in_run(training, "queried_images.json")
+    labels = {name: image["label"] for name, image in queried.items()}
+    assert labels["Caltech/cct_images/0.jpg"] == ["deer"]
+    assert "Caltech/cct_images/3.jpg" not in labels  # a turkey, which is excluded
+    assert queried["Caltech/cct_images/0.jpg"]["location"] == "0"
+    assert len(queried["Caltech/cct_images/0.jpg"]["bbox"]) == 1
+    splits = in_run(training, "splits.json")
+    assert all(splits[name] for name in ("train", "val", "test"))
+    assert in_run(training, "label_index.json") == {"0": "bird", "1": "deer"}
+
+
+def test_training_steps_run_again_give_the_same_bytes(training: Path) -> None:
+    run_all(TRAINING_STEPS)
+    first = training_files(training)
+    for step in TRAINING_STEPS:
+        name, *arguments = step.split()
+        # Only the corrupt image is tried once more, so all that is tried fails.
+        assert command(name).main(arguments) == 4 * ("detect_and_crop" in name), step
+    assert training_files(training) == first

@@ -20,7 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from classification.dataset import random_trials, smallest_first
+from classification.dataset import (
+    balanced,
+    coverage,
+    random_trials,
+    smallest_first,
+)
 from classification.dataset.scoring import missing_pairs, score, shares_of
 
 if TYPE_CHECKING:
@@ -82,25 +87,39 @@ def choose(
         sorted(range(len(counts.places)), key=counts.places.__getitem__), dtype=np.intp
     )
     in_order = _take(counts, order)
-    found = _split(in_order, fractions, method=method, seed=seed, trials=trials)
+    found, proven = _split(in_order, fractions, method=method, seed=seed, trials=trials)
+    blocking = _blocking(in_order, fractions) if method is Method.BALANCED else ()
     split = np.empty_like(found)
     split[order] = found
     return Choice(
         split=split,
         score=score(found, shares_of(in_order, fractions)),
         missing=missing_pairs(in_order, fractions, found),
-        blocking=(),
-        proven=False,
+        blocking=blocking,
+        proven=proven,
     )
 
 
 def _split(
     counts: Counts, fractions: Fractions, *, method: Method, seed: int, trials: int
-) -> NDArray[np.int8]:
-    """Returns the split of places that are in order."""
-    if method is Method.SMALLEST_FIRST:
-        return smallest_first.deal(counts, fractions)
-    return random_trials.best_trial(counts, fractions, seed=seed, trials=trials)
+) -> tuple[NDArray[np.int8], bool]:
+    """Returns the split of places that are in order, and whether none loses fewer."""
+    match method:
+        case Method.BALANCED:
+            return balanced.balance(counts, fractions, seed=seed)
+        case Method.SMALLEST_FIRST:
+            return smallest_first.deal(counts, fractions), False
+        case Method.RANDOM:
+            found = random_trials.best_trial(
+                counts, fractions, seed=seed, trials=trials
+            )
+            return found, False
+
+
+def _blocking(counts: Counts, fractions: Fractions) -> tuple[tuple[str, ...], ...]:
+    problem = coverage.problem_of(counts, fractions)
+    groups = coverage.blocking_labels(problem)
+    return tuple(tuple(counts.labels[i] for i in group) for group in groups)
 
 
 def _take(counts: Counts, order: NDArray[np.intp]) -> Counts:
