@@ -6,7 +6,7 @@ Reads:
 Writes into OUTPUT_DIR, with --mode csv:
   classification_ds.csv           one row for each crop
   label_index.json                the labels and their numbers
-  classification_ds.left_out.csv  images and crops that are not in it, and why
+  classification_ds_left_out.csv  images and crops that are not in it, and why
 and with --mode splits, out of classification_ds.csv:
   splits.json           the locations of train, val and test
   splits_summary.csv    crops and locations of each label in each split; also on stdout
@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts import (
+    crops_left_out,
     dataset_csv,
     detection_cache,
     label_index,
     label_spec,
     layout,
-    left_out,
     queried_images,
     split_summary,
     splits,
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 STEP = "create_classification_dataset"
 CSV, SPLITS = "csv", "splits"
 METHODS = ("balanced", "random", "smallest_first")
-LEFT_OUT = "classification_ds.left_out.csv"
 _FEW_LOCATIONS = 3
 _NOTHING = 1e-9
 
@@ -260,9 +259,8 @@ def _make_csv(
         kept = _kept_rows(spool.rows(), match, dropped, labels)
         count = dataset_csv.write(output_dir / dataset_csv.FILENAME, kept)
     label_index.write(output_dir / label_index.FILENAME, sorted(labels))
-    left_out.write(
-        output_dir / LEFT_OUT, (LeftOut("image", item, why) for item, why in skipped)
-    )
+    with crops_left_out.writing(output_dir / crops_left_out.FILENAME) as table:
+        table.writerows(LeftOut(_kind(why), item, why) for item, why in skipped)
     _log_csv(log, skipped, dropped, count)
     _logger.info(
         "%s: %d crops of %d labels; %d images and crops left out, see %s",
@@ -270,14 +268,19 @@ def _make_csv(
         count,
         len(labels),
         len(skipped),
-        LEFT_OUT,
+        crops_left_out.FILENAME,
     )
     if dropped:
         _logger.info("--min-locs drops %s", ", ".join(sorted(dropped)))
     if not count:
         raise ConfigurationError(
-            f"no crop is left; {output_dir / LEFT_OUT} says why of each"
+            f"no crop is left; {output_dir / crops_left_out.FILENAME} says why of each"
         )
+
+
+def _kind(reason: str) -> str:
+    is_crop = reason == rows.NO_CROP
+    return crops_left_out.CROP if is_crop else crops_left_out.IMAGE
 
 
 def _log_csv(

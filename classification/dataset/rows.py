@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from classification.artifacts.queried_images import QueriedImage
 
-NOT_DETECTED = "missing detections"
+NOT_DETECTED = "the detection cache does not have it"
 DETECTOR_FAILED = "the detector failed"
-NOT_CONFIDENT = "no confident detection"
-NOT_DRAWN = "no box of an animal"
-NO_CROP = "missing crop"
+NOT_CONFIDENT = "no animal is sure enough"
+NOT_DRAWN = "people drew boxes, but of no animal"
+NO_CROP = "the crop is missing"
 
 # Position of a box in its image's list, and its confidence.
 Box: TypeAlias = tuple[int, float]

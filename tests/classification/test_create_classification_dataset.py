@@ -89,12 +89,12 @@ def test_d40_d49_crops_become_rows_and_the_rest_is_listed_with_its_reason(
     }
     index = json.loads((base / "run/label_index.json").read_bytes())
     assert index == {"0": "bird", "1": "deer"}
-    left_out = read_rows(base / "run/classification_ds.left_out.csv")
+    left_out = read_rows(base / "run/classification_ds_left_out.csv")
     assert [(row["item"], row["reason"]) for row in left_out] == [
         ("d/x/005.jpg", "the detector failed"),
-        ("d/x/006.jpg", "no confident detection"),
-        ("d/x/007.jpg___crop01_mdv4.1.jpg", "missing crop"),
-        ("d/x/008.jpg", "missing detections"),
+        ("d/x/006.jpg", "no animal is sure enough"),
+        ("d/x/007.jpg___crop01_mdv4.1.jpg", "the crop is missing"),
+        ("d/x/008.jpg", "the detection cache does not have it"),
     ]
 
 
