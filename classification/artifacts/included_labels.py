@@ -10,7 +10,6 @@ A Python literal: label -> set of (dataset, dataset label), both sorted.
 
 from __future__ import annotations
 
-import pprint
 from typing import TYPE_CHECKING
 
 from classification.runtime.atomic import replacing
@@ -24,11 +23,28 @@ if TYPE_CHECKING:
 FILENAME = "included_dataset_labels.txt"
 
 
+_WIDTH = 80
+
+
 def write(path: Path, pairs_by_label: Mapping[str, Collection[DatasetLabel]]) -> None:
     """Writes the dataset labels of each label."""
-    document = {
-        label: {(pair.dataset, pair.label) for pair in pairs}
-        for label, pairs in pairs_by_label.items()
-    }
+    lines = (_line(label, pairs_by_label[label]) for label in sorted(pairs_by_label))
+    text = "{" + ",\n ".join(lines) + "}\n"
     with replacing(path) as file:
-        file.write(pprint.pformat(document).encode(errors="backslashreplace") + b"\n")
+        file.write(text.encode(errors="backslashreplace"))
+
+
+def _line(label: str, pairs: Collection[DatasetLabel]) -> str:
+    """Returns one label's entry, in one line or, if that is long, in one line a pair.
+
+    The standard library's pretty printer would leave a short set in the order of its
+    hashes, another one in each run.
+    """
+    start = f"{label!r}: {{"
+    shown = sorted(repr((pair.dataset, pair.label)) for pair in set(pairs))
+    if not shown:
+        return f"{label!r}: set()"
+    line = start + ", ".join(shown) + "}"
+    if len(line) + 2 <= _WIDTH:
+        return line
+    return start + (",\n" + " " * (len(start) + 1)).join(shown) + "}"
