@@ -12,87 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from classification.artifacts import detections
 from detection import run_detector_batch
+from detection.records import MEGADETECTOR_CATEGORIES
 from detection.run_detector_batch import main
 from tests import world
 from tests.commands import ROOT
-
-SIDE = 64
-CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
-
-
-def constant(name: str, value: np.ndarray[Any, Any]) -> onnx.NodeProto:
-    return helper.make_node(
-        "Constant", [], [name], value=numpy_helper.from_array(value, name)
-    )
-
-
-def save_network(path: Path, *, layers: int = 0) -> Path:
-    """Builds a detector that finds one box everywhere, as sure as the image is red.
-
-    Args:
-        path: where to save it.
-        layers: convolutions that cost time and change nothing.
-    """
-    nodes = [
-        constant("first", np.array([0], np.int64)),
-        constant("second", np.array([1], np.int64)),
-        constant("axis", np.array([1], np.int64)),
-        constant("sides", np.array([1, 2, 3], np.int64)),
-        constant("row", np.array([[[16, 16, 48, 32, 0, 0]]], np.float32)),
-        constant("mask", np.array([[[0, 0, 0, 0, 1, 0]]], np.float32)),
-        constant("shape", np.array([-1, 1, 1], np.int64)),
-        helper.make_node("Slice", ["images", "first", "second", "axis"], ["red"]),
-        helper.make_node("ReduceMean", ["red", "sides"], ["mean"], keepdims=1),
-    ]
-    last = "images"
-    for number in range(layers):
-        kernels = np.zeros((64, 64 if number else 3, 3, 3), np.float32)
-        nodes += [
-            constant(f"kernels{number}", kernels),
-            helper.make_node(
-                "Conv", [last, f"kernels{number}"], [f"wide{number}"], pads=[1] * 4
-            ),
-        ]
-        last = f"wide{number}"
-    nodes += [
-        helper.make_node("ReduceMean", [last, "sides"], ["slow"], keepdims=1),
-        constant("zero", np.array(0, np.float32)),
-        helper.make_node("Mul", ["slow", "zero"], ["nothing"]),
-        helper.make_node("Add", ["mean", "nothing"], ["total"]),
-        helper.make_node("Reshape", ["total", "shape"], ["sure"]),
-        helper.make_node("Mul", ["sure", "mask"], ["masked"]),
-        helper.make_node("Add", ["masked", "row"], ["output"]),
-    ]
-    shape = ["N", 3, SIDE, SIDE]
-    graph = helper.make_graph(
-        nodes,
-        "red",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 1, 6])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 9
-    helper.set_model_props(
-        model,
-        {
-            "cameratraps.head": "end-to-end",
-            "cameratraps.categories": json.dumps(CATEGORIES),
-        },
-    )
-    onnx.save(model, path)
-    return path
+from tests.detection.detectors.graphs import red_detector
 
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_network(tmp_path_factory.mktemp("model") / "md_red_v9.0.onnx")
+    return red_detector(tmp_path_factory.mktemp("model") / "md_red_v9.0.onnx")
 
 
 @pytest.fixture
@@ -134,7 +68,7 @@ def test_a_folder_becomes_detections(
     document = read(output)
     assert list(document) == ["info", "detection_categories", "images"]
     assert document["info"] == {"format_version": "1.6", "detector": network.name}
-    assert document["detection_categories"] == CATEGORIES
+    assert document["detection_categories"] == MEGADETECTOR_CATEGORIES
     names = [image["file"] for image in document["images"]]
     assert names == ["a.jpg", "b.JPG", "c.png", "sub/d.jpg", "sub/e.jpg"]
     first, second, *_ = document["images"]
@@ -531,7 +465,7 @@ def test_a_journal_of_other_images_or_another_model_is_refused(
 ) -> None:
     output = tmp_path / "o.json"
     cut(network, folder, output, 3)
-    other = save_network(tmp_path / network.name, layers=1)
+    other = red_detector(tmp_path / network.name, layers=1)
     assert run(other, folder, output, "--recursive") == 1
     (folder / "new.jpg").write_bytes(b"")
     assert run(network, folder, output, "--recursive") == 1
@@ -582,7 +516,7 @@ def count_records(journal: Path) -> int:
 
 def test_d37_killed_at_60_percent_it_goes_on_to_the_same_file(tmp_path: Path) -> None:
     total, batch = 40, 4
-    network = save_network(tmp_path / "slow.onnx", layers=3)
+    network = red_detector(tmp_path / "slow.onnx", layers=3)
     folder = tmp_path / "photos"
     for number in range(total):
         scene = world.photograph(80, 60, seed=number)
@@ -614,7 +548,7 @@ def test_d37_killed_at_60_percent_it_goes_on_to_the_same_file(tmp_path: Path) ->
 
 
 def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
-    network = save_network(tmp_path / "slow.onnx", layers=3)
+    network = red_detector(tmp_path / "slow.onnx", layers=3)
     folder = tmp_path / "photos"
     for number in range(40):
         world.save_jpeg(folder / f"{number:03d}.jpg", world.photograph(80, 60))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
+
+from detection.records import MEGADETECTOR_CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,6 +78,55 @@ def brightness_detector(path: Path) -> Path:
             "cameratraps.stride_px": "32",
         },
     )
+
+
+def red_detector(path: Path, *, layers: int = 0) -> Path:
+    """Writes an end-to-end graph that finds one animal, as sure as the image is red.
+
+    Args:
+        path: where to save it.
+        layers: convolutions that cost time and change nothing.
+    """
+    values: dict[str, NDArray[Any]] = {
+        "first": np.array([0]),
+        "second": np.array([1]),
+        "axis": np.array([1]),
+        "row": np.array([[[16, 16, 48, 32, 0, 0]]], np.float32),
+        "mask": np.array([[[0, 0, 0, 0, 1, 0]]], np.float32),
+        "shape": np.array([-1, 1, 1]),
+        "zero": np.array(0, np.float32),
+    }
+    nodes = [
+        helper.make_node("Slice", ["images", "first", "second", "axis"], ["red"]),
+        helper.make_node("ReduceMean", ["red"], ["mean"], axes=[1, 2, 3]),
+    ]
+    last = "images"
+    for number in range(layers):
+        kernels, wide = f"kernels{number}", f"wide{number}"
+        values[kernels] = np.zeros((64, 64 if number else 3, 3, 3), np.float32)
+        nodes.append(helper.make_node("Conv", [last, kernels], [wide], pads=[1] * 4))
+        last = wide
+    nodes += [
+        helper.make_node("ReduceMean", [last], ["slow"], axes=[1, 2, 3]),
+        helper.make_node("Mul", ["slow", "zero"], ["nothing"]),
+        helper.make_node("Add", ["mean", "nothing"], ["total"]),
+        helper.make_node("Reshape", ["total", "shape"], ["sure"]),
+        helper.make_node("Mul", ["sure", "mask"], ["masked"]),
+        helper.make_node("Add", ["masked", "row"], ["output"]),
+    ]
+    images = ["N", 3, 64, 64]
+    graph = helper.make_graph(
+        nodes,
+        "red",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, images)],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 1, 6])],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    properties = {
+        "cameratraps.head": "end-to-end",
+        "cameratraps.categories": json.dumps(MEGADETECTOR_CATEGORIES),
+    }
+    return save(path, graph, properties)
 
 
 def save(
