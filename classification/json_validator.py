@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -76,7 +75,6 @@ if TYPE_CHECKING:
     from classification.megadb.reading import LabelCount
     from taxonomy.graph import DatasetLabel, Taxonomy
 
-_MEGADB = "CAMERATRAPS_MEGADB"
 _ROOTS_ONLY = ""  # --check-blob-exists without a folder
 _WARNINGS = 5
 
@@ -171,13 +169,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "taxonomy_csv", type=Path, help="which taxon each dataset label means"
     )
-    parser.add_argument(
-        "--megadb",
-        type=Path,
-        metavar="DIR",
-        default=os.environ.get(_MEGADB) or None,
-        help=f"metadata store to query (default: the environment's {_MEGADB})",
-    )
+    cli.add_megadb(parser, "metadata store to query")
     parser.add_argument(
         "-o",
         "--output-dir",
@@ -291,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.megadb is None and (args.explain or args.output_dir is not None):
         parser.error(
             "--output-dir and --explain need --megadb DIR, the metadata store that "
-            f"import_metadata writes (or the environment variable {_MEGADB})"
+            f"import_metadata writes (or the environment variable {cli.MEGADB_VARIABLE})"
         )
     return cli.exit_code(
         run,

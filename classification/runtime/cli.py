@@ -181,6 +181,25 @@ def add_logdir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+MEGADB_VARIABLE = "CAMERATRAPS_MEGADB"
+
+
+def add_megadb(parser: argparse._ActionsContainer, what: str) -> None:
+    """Declares ``--megadb``, the metadata store that a step reads: the environment's.
+
+    Args:
+        parser: where to declare it.
+        what: what the step has it for, for the help.
+    """
+    parser.add_argument(
+        "--megadb",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get(MEGADB_VARIABLE) or None,
+        help=f"{what} (default: the environment's {MEGADB_VARIABLE})",
+    )
+
+
 def add_max_failures(parser: argparse.ArgumentParser) -> None:
     """Declares ``--max-failures``, the same for every step that works item by item."""
     parser.add_argument(

@@ -4,6 +4,7 @@ import argparse
 import logging
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from classification.runtime.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 class Arguments(argparse.Namespace):
@@ -304,3 +304,21 @@ def test_a_reader_that_has_enough_is_no_bug() -> None:
         writer.stdout.close()
         assert writer.stderr.read() == b""
     assert writer.returncode == 0
+
+
+def test_the_metadata_store_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def parsed(*words: str) -> Path | None:
+        parser = cli.Parser("x", None)
+        cli.add_megadb(parser, "store")
+        found: Path | None = parser.parse_args(words).megadb
+        return found
+
+    monkeypatch.delenv(cli.MEGADB_VARIABLE, raising=False)
+    assert parsed() is None
+    monkeypatch.setenv(cli.MEGADB_VARIABLE, "")
+    assert parsed() is None
+    monkeypatch.setenv(cli.MEGADB_VARIABLE, "theirs")
+    assert parsed() == Path("theirs")
+    assert parsed("--megadb", "mine") == Path("mine")
