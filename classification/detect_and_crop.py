@@ -31,9 +31,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classification.artifacts import queried_images, step_log
+from classification.artifacts import layout, queried_images, step_log
 from classification.cropping import bulk, flags, queried
 from classification.runtime import cli, progress
+from classification.runtime.atomic import check_writable
 from classification.storage import opening
 from classification.storage.layered import LayeredStore
 from detection import batches, detectors, filling, models
@@ -233,11 +234,8 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder that holds the images as <dataset>/<file>; looked into first",
     )
-    add(
-        "--megadb",
-        type=Path,
-        metavar="DIR",
-        help="metadata store of import_metadata, which knows each dataset's folder",
+    cli.add_megadb(
+        group, "metadata store of import_metadata, which knows each dataset's folder"
     )
     add(
         "--save-full-images",
@@ -256,6 +254,7 @@ def run(paths: Paths, *, options: Options) -> None:
             failures than are allowed.
     """
     images = queried_images.open_file(paths.queried_images)
+    _check_outputs(paths, options)
     undrawn = queried.find_undrawn(images.images())
     boxes = _open_cache(undrawn, paths, options)
     undetected = queried.find_undetected(images.images(), boxes)
@@ -275,7 +274,17 @@ def run(paths: Paths, *, options: Options) -> None:
             place = _place(paths.crops_dir, store, options)
             bulk.cut_missing(_jobs(images, boxes, options), place, log)
         _finish(paths, options, log)
-    _check_failures(log.counts, options.max_failures)
+    undrawn_count = sum(map(len, undrawn.values()))
+    total = undrawn_count if paths.crops_dir is None else images.image_count
+    _check_failures(log.counts, total, options.max_failures)
+
+
+def _check_outputs(paths: Paths, options: Options) -> None:
+    """Says what would end the run when it has detected for hours."""
+    layout.training_suffix(options.detector_version)
+    for folder in (paths.logdir, paths.crops_dir):
+        if folder is not None:
+            check_writable(folder)
 
 
 def _open_cache(
@@ -379,17 +388,20 @@ def _finish(paths: Paths, options: Options, log: StepLog) -> None:
     _logger.info("%s", "; ".join(done))
 
 
-def _check_failures(counts: Mapping[str, int], max_failures: int | None) -> None:
-    """Ends with exit code 4 where too much failed, or all of one of the two steps."""
-    detected = counts.get(filling.DETECTED, 0) + counts.get(filling.OF_EARLIER_RUNS, 0)
-    steps = [
-        (counts.get(filling.FAILED, 0), detected),
-        (counts.get(bulk.IMAGES_FAILED, 0), counts.get(bulk.IMAGES, 0)),
-    ]
-    failed, total = (sum(numbers) for numbers in zip(*steps, strict=True))
+def _check_failures(
+    counts: Mapping[str, int], total: int, max_failures: int | None
+) -> None:
+    """Ends with exit code 4 where too much failed, or all that there is.
+
+    Args:
+        counts: of the log.
+        total: number of images, those included that earlier runs are done with.
+        max_failures: the most failures allowed, or None for no limit.
+    """
+    uncropped = counts.get(bulk.IMAGES_FAILED, 0)
+    failed = counts.get(filling.FAILED, 0) + uncropped
     cli.check_failures(failed, total, max_failures)
-    for failed_here, total_here in steps:
-        cli.check_failures(failed_here, total_here, None)
+    cli.check_failures(uncropped, counts.get(bulk.IMAGES, 0), None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -402,6 +414,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"the name of --detector {args.detector} tells no version; give "
             "--detector-version, which names the cache and the crops"
         )
+    if args.save_full_images and args.images_dir is None:
+        parser.error("--save-full-images needs --images-dir, where it keeps them")
     if args.save_full_images:
         _logger.info("--save-full-images: all images are local, nothing to save")
     paths = _paths(args)

@@ -19,6 +19,7 @@ import msgspec
 
 from classification.artifacts import detection_cache, detections
 from classification.runtime import progress
+from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal, digest
 from classification.runtime.name_set import NameSet
@@ -93,8 +94,8 @@ def filled(
         log: gets counts, failures and notes, and ``images_submitted_for_detection``.
 
     Raises:
-        PipelineError: no model, a journal of another run, a cache of another detector,
-            or a disk that is full.
+        PipelineError: no model, a journal of another run, a cache of another detector
+            or in a folder that cannot be written, or a disk that is full.
     """
     log.counts |= {DETECTED: 0, FAILED: 0, OF_EARLIER_RUNS: 0}
     log.extra["images_submitted_for_detection"] = []
@@ -102,6 +103,11 @@ def filled(
         yield
         return
     _refuse_task_list(options.journal)
+    for dataset in files_by_dataset:
+        path = detection_cache.path_of(
+            options.cache_dir, options.detector_version, dataset
+        )
+        check_writable(path.parent)
     model = models.resolve(options.model)
     _refuse_other_detectors(cached, model)
     key = _key(model, options)

@@ -249,8 +249,5 @@ def test_labelled_images_become_a_training_set(training: Path) -> None:
 def test_training_steps_run_again_give_the_same_bytes(training: Path) -> None:
     run_all(TRAINING_STEPS)
     first = training_files(training)
-    for step in TRAINING_STEPS:
-        name, *arguments = step.split()
-        # Only the corrupt image is tried once more, so all that is tried fails.
-        assert command(name).main(arguments) == 4 * ("detect_and_crop" in name), step
+    run_all(TRAINING_STEPS)
     assert training_files(training) == first

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from classification.artifacts import detection_cache, layout
@@ -90,10 +91,23 @@ def open_cache(
     if not len(undrawn):
         return CachedBoxes(dataset=dataset, undrawn=undrawn)
     file = detection_cache.find(cache_dir, detector_version, dataset)
-    names = (image.file for image in _succeeded(file, undrawn))
-    return CachedBoxes(
-        dataset=dataset, undrawn=undrawn, file=file, detected=NameSet(names)
-    )
+    detected = NameSet(image.file for image in _succeeded(file, undrawn))
+    if file is not None and not len(detected):
+        _warn_of_strangers(file, undrawn)
+    return CachedBoxes(dataset=dataset, undrawn=undrawn, file=file, detected=detected)
+
+
+def _warn_of_strangers(file: DetectionsFile, undrawn: NameSet) -> None:
+    """Says so where a file of the cache seems to call the images something else."""
+    names = [image.file for image in islice(file.images(), 1)]
+    if names and not any(image.file in undrawn for image in file.images()):
+        _logger.warning(
+            "%s: none of its images is asked for; its first is %r, where names are "
+            "relative to the dataset's folder (cache_batchapi_outputs --remove-prefix "
+            "and --add-prefix make them so)",
+            file.path,
+            names[0],
+        )
 
 
 def find_undetected(

@@ -52,6 +52,22 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Sees, before hours of work, that files can be made in a folder; makes it.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".ct-", suffix=".tmp")
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(f"cannot write into {folder}: {reason}") from error
+
+
 def _refuse_special(path: Path) -> None:
     # The rename would put a plain file in the place of /dev/null or of a pipe.
     if path.exists() and not path.is_file():

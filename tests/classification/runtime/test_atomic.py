@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from classification.runtime.atomic import replacing
+from classification.runtime.atomic import check_writable, replacing
 from classification.runtime.errors import StorageError
 
 
@@ -101,3 +101,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(raised.value) == f"cannot write {path}: File too large"
     assert names(tmp_path) == []
+
+
+def test_whether_a_folder_can_be_written_is_known_beforehand(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"cannot write into .*: Not a directory"):
+        check_writable(tmp_path / "file" / "folder")
+    with pytest.raises(StorageError, match=r"cannot write into .*: File exists"):
+        check_writable(tmp_path / "file")
