@@ -2,9 +2,12 @@ r"""Imports metadata: which image shows what, where and when, into one metadata 
 
 Reads one of
   coco       a COCO Camera Traps JSON, with --boxes a separate bounding-box file
+  lila       LILA's table of all its images, lila_image_urls_and_labels.csv: all its
+             datasets, or the one that --dataset names
   csv        a CSV table of your own; --columns says which column holds what
   folders    a folder of images whose folders say what they show, see --layout
-and recognizes which by itself (lila and camtrapdp come in a later version). JSON and CSV may be gzipped, or alone in a zip.
+and recognizes which by itself. JSON and CSV may be gzipped, or alone in a zip.
+docs/metadata.md says what is read of each, and what is not.
 
 Writes, into the folder --megadb, DATASET.parquet with a row for each image,
 DATASET.left_out.csv with all that was left out and why, and datasets.json. Importing a
@@ -17,6 +20,8 @@ Examples:
   import_metadata.py images.csv --megadb megadb --dataset cajambre \
       --columns file=filename,label=genus+species,location=placename,datetime=timestamp \
       --join deployments.csv:deployment_id
+  import_metadata.py lila_image_urls_and_labels.csv.zip --megadb megadb \
+      --dataset "Caltech Camera Traps" --images-dir /data/caltech
   import_metadata.py --megadb megadb --list
 """
 
@@ -40,6 +45,7 @@ from classification.megadb import (
     csv_rows,
     finishing,
     folders,
+    lila_csv,
     plain_csv,
     standards,
     store,
@@ -54,6 +60,7 @@ if TYPE_CHECKING:
 
     from classification.artifacts.dataset_list import LocationRule
     from classification.megadb.finishing import Imported
+    from classification.megadb.standards import Reader
 
 T = TypeVar("T")
 
@@ -89,6 +96,7 @@ class Arguments(argparse.Namespace):
     layout: tuple[str, ...] | None
     listing: bool
     max_failures: int | None
+    cloud: str | None
     logdir: Path
     verbose: bool
 
@@ -214,7 +222,16 @@ def _add_places(parser: argparse.ArgumentParser) -> None:
         help="the folder that the files' names start from",
     )
     places.add_argument(
-        "--base-url", metavar="URL", help="what the files' names are appended to"
+        "--base-url",
+        metavar="URL",
+        help="what the files' names are appended to; in LILA's table, what the URLs "
+        "begin with before them (default there: as the URLs show)",
+    )
+    places.add_argument(
+        "--cloud",
+        choices=[cloud.value for cloud in lila_csv.Cloud],
+        help="whose URLs to take of LILA's table, where an image has them (default: "
+        f"{lila_csv.Cloud.GCP.value})",
     )
     places.add_argument(
         "--container",
@@ -262,7 +279,6 @@ def run(
     source: Source,
     *,
     megadb: Path,
-    datasets: Sequence[str],
     logdir: Path,
     options: Options,
 ) -> None:
@@ -275,10 +291,12 @@ def run(
         TooManyFailuresError: see ``cli.check_failures``.
     """
     log = _open_log(source, options)
-    with store.hold(megadb):
-        for dataset in datasets or standards.datasets(source):
+    with store.hold(megadb), standards.open_source(source, work_dir=megadb) as reader:
+        for dataset in reader.datasets:
             store.check_name(megadb, dataset)
-            imported = _import(source, dataset, megadb, options.entry)
+        for dataset in reader.datasets:
+            entry = _placed(options.entry, reader.base_url(dataset))
+            imported = _import(reader, dataset, megadb, entry)
             _record(log, dataset, imported)
             _describe(megadb, dataset, imported, options.entry.location_from)
     path = step_log.write(logdir, log)
@@ -295,11 +313,20 @@ def run(
     cli.check_failures(failed, failed + log.counts["images"], options.max_failures)
 
 
+def _placed(entry: DatasetEntry, base_url: str | None) -> DatasetEntry:
+    """Returns where a dataset's images are: as the user says, else as the source."""
+    behind = f"{entry.path_prefix}/" if entry.path_prefix else ""
+    is_said = entry.root or entry.base_url or entry.container
+    if base_url is None or is_said or not base_url.endswith(f"/{behind}"):
+        return entry
+    return msgspec.structs.replace(entry, base_url=base_url.removesuffix(behind))
+
+
 def _import(
-    source: Source, dataset: str, megadb: Path, entry: DatasetEntry
+    reader: Reader, dataset: str, megadb: Path, entry: DatasetEntry
 ) -> Imported:
     with Staging.open(megadb) as staging:
-        standards.stage(source, dataset, staging)
+        reader.stage(dataset, staging)
         imported = finishing.finish(
             staging, dataset=dataset, location_from=entry.location_from, megadb=megadb
         )
@@ -419,9 +446,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: Arguments, path: Path) -> None:
     standard = Standard(args.format) if args.format else standards.recognize(path)
     _check_options(args, standard)
+    entry = _to_entry(args, path if standard == Standard.FOLDERS else None)
     source = Source(
         path=path,
         standard=standard,
+        dataset=args.dataset.strip() if args.dataset else None,
         boxes=args.boxes,
         table=plain_csv.Options(
             columns=args.columns,
@@ -430,13 +459,14 @@ def _run(args: Arguments, path: Path) -> None:
             date_order=plain_csv.DateOrder(args.dates) if args.dates else None,
         ),
         layout=args.layout or folders.parse_layout(folders.DEFAULT_LAYOUT),
+        cloud=lila_csv.Cloud(args.cloud or lila_csv.Cloud.GCP),
+        root=_url_of_files(entry),
     )
     run(
         source,
         megadb=args.megadb,
-        datasets=[args.dataset.strip()] if args.dataset else [],
         logdir=args.logdir,
-        options=Options(entry=_to_entry(args, source), max_failures=args.max_failures),
+        options=Options(entry=entry, max_failures=args.max_failures),
     )
 
 
@@ -459,14 +489,21 @@ def _check_options(args: Arguments, standard: Standard) -> None:
         raise ConfigurationError(
             f"--layout is for folders of images, and {args.source} is read as {standard}"
         )
-    if args.dataset is None and standard != Standard.LILA:
-        raise ConfigurationError("--dataset says what the dataset is called")
+    if args.cloud and standard != Standard.LILA:
+        raise ConfigurationError(
+            f"--cloud is for LILA's table, and {args.source} is read as {standard}"
+        )
 
 
-def _to_entry(args: Arguments, source: Source) -> DatasetEntry:
-    root = args.images_dir
-    if source.standard == Standard.FOLDERS and root is None:
-        root = source.path
+def _url_of_files(entry: DatasetEntry) -> str | None:
+    """Returns what files are appended to, if the user gave a base URL."""
+    if entry.base_url is None:
+        return None
+    return entry.base_url + (f"{entry.path_prefix}/" if entry.path_prefix else "")
+
+
+def _to_entry(args: Arguments, folder: Path | None) -> DatasetEntry:
+    root = args.images_dir or folder
     base_url = _without_token(args.base_url, "--base-url")
     container = _without_token(args.container, "--container")
     return DatasetEntry(

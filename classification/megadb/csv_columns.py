@@ -18,6 +18,7 @@ ROLES = (
     *(FILE, "label", "location", "sequence", "frame", "datetime"),
     *("width", "height", "url", "rights"),
 )
+NO_NUMBER = "no whole number, so taken as unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +161,13 @@ def text_of(role: str, names: Sequence[str], found: Sequence[Table]) -> str:
     if role == FILE:
         said = f"regexp_replace(replace({said}, '\\', '/'), '^(\\./+)+', '')"
     return f"nullif({said}, '')"
+
+
+def whole_number(text: str) -> str:
+    """Returns SQL for a whole number, be it written ``3.0``; null for all else.
+
+    Args:
+        text: SQL for the text, such as the name of a column.
+    """
+    digits = f"regexp_extract({text}, '^([+-]?[0-9]+)([.]0*)?$', 1)"
+    return f"try_cast({digits} AS INTEGER)"

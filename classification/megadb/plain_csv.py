@@ -34,12 +34,14 @@ from typing import TYPE_CHECKING
 from classification.megadb import clock, csv_rows
 from classification.megadb import staging as tables
 from classification.megadb.csv_columns import (
+    NO_NUMBER,
     ROLES,
     Join,
     Table,
     refuse_missing,
     resolve,
     text_of,
+    whole_number,
 )
 from classification.megadb.csv_rows import NUMBER, Form
 from classification.megadb.database import insert, quoted
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
 _NUMBERS = ("frame", "width", "height")
 NO_FILE = "no file name"
 NO_CELL = "every column that is used is empty"
-NO_NUMBER = "no whole number, so taken as unknown"
 NO_PARTNER = "the joined table has no such row"
 OTHER_LOCATION = "an earlier row of its file has another location, which counts"
 UNDECIDED = "day or month first? --dates says; taken as unknown"
@@ -258,12 +259,6 @@ def _find_order(connection: duckdb.DuckDBPyConnection) -> DateOrder | None:
 _MONTHS = 12
 
 
-def _whole(role: str) -> str:
-    """Returns SQL for a whole number, be it written ``3.0``; null for all else."""
-    digits = f"regexp_extract({role}, '^([+-]?[0-9]+)([.]0*)?$', 1)"
-    return f"try_cast({digits} AS INTEGER)"
-
-
 def _list_faults(
     connection: duckdb.DuckDBPyConnection,
     columns: Mapping[str, tuple[str, ...]],
@@ -278,7 +273,7 @@ def _list_faults(
     )
     _list_rows(connection, "is_alone AND file IS NOT NULL", NO_PARTNER)
     for role in _NUMBERS:
-        unreadable = f"{role} IS NOT NULL AND {_whole(role)} IS NULL"
+        unreadable = f"{role} IS NOT NULL AND {whole_number(role)} IS NULL"
         _list_cells(connection, columns, role, unreadable, NO_NUMBER)
     undecided = f"regexp_matches({_SLASHED}, '{_YEAR_LAST}')"
     unreadable = f"datetime IS NOT NULL AND {moment} IS NULL"
@@ -347,7 +342,7 @@ def _find_later_rows(
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, moment: str) -> None:
-    numbers = ", ".join(f"{_whole(role)} AS {role}" for role in _NUMBERS)
+    numbers = ", ".join(f"{whole_number(role)} AS {role}" for role in _NUMBERS)
     connection.execute(
         f"""
         INSERT INTO {tables.IMAGES} BY NAME

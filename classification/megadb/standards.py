@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from classification.megadb import (
     coco_camera_traps,
     csv_rows,
     folders,
+    lila_csv,
     plain_csv,
 )
 from classification.runtime.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from classification.megadb.staging import Staging
@@ -43,16 +45,24 @@ class Source:
     Attributes:
         path: a file, or a folder.
         standard: how it is written down.
+        dataset: what the dataset is called; of a source of several, the one to import,
+            None for all.
         boxes: a separate file of boxes, or None.
         table: how a plain CSV is read.
         layout: what the folders of images mean, see ``folders``.
+        cloud: whose URLs count, of LILA's.
+        root: what the URL of every image begins with, before its file, for LILA's table
+            alone; None: found.
     """
 
     path: Path
     standard: Standard
+    dataset: str | None = None
     boxes: Path | None = None
     table: plain_csv.Options = field(default_factory=plain_csv.Options)
     layout: Sequence[str] = (folders.DEFAULT_LAYOUT,)
+    cloud: lila_csv.Cloud = lila_csv.Cloud.GCP
+    root: str | None = None
 
 
 def recognize(path: Path) -> Standard:
@@ -103,38 +113,110 @@ def _recognize_table(path: Path) -> Standard:
     return Standard.LILA if set(columns) >= _LILA_COLUMNS else Standard.CSV
 
 
-def datasets(source: Source) -> tuple[str, ...]:
-    """Returns the datasets that a source holds, by the names that it gives them.
+class Reader(Protocol):
+    """A source that is being read."""
 
-    Raises:
-        ConfigurationError: its standard has no names for datasets.
-    """
-    raise ConfigurationError(
-        f"{source.path}: --dataset says what the dataset is called"
-    )
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Returns the datasets to import, as the source or the user calls them."""
+        ...
+
+    def base_url(self, dataset: str) -> str | None:
+        """Returns what the files of a dataset are appended to, if the source tells."""
+        ...
+
+    def stage(self, dataset: str, staging: Staging) -> None:
+        """Reads what the source says of a dataset.
+
+        Args:
+            dataset: one of ``datasets``.
+            staging: filled.
+
+        Raises:
+            ArtifactError: the source breaks its standard.
+        """
+        ...
 
 
-def stage(source: Source, dataset: str, staging: Staging) -> None:
-    """Reads what a source says of a dataset.
+@contextmanager
+def open_source(source: Source, *, work_dir: Path) -> Iterator[Reader]:
+    """Opens a source, to stage its datasets one after the other inside the block.
 
     Args:
         source: the metadata.
-        dataset: its name; a source of several datasets is asked for this one.
-        staging: filled.
+        work_dir: folder for what does not fit into memory; gone after the block.
 
     Raises:
         ArtifactError: the source breaks its standard.
+        ConfigurationError: it has no name for its dataset and the user gave none, or it
+            holds no dataset of the user's name; or a file of boxes is of one dataset,
+            and the source holds several.
     """
-    match source.standard:
-        case Standard.COCO:
-            coco_camera_traps.read(source.path, staging)
-        case Standard.CSV:
-            plain_csv.read(source.path, staging, source.table)
-        case Standard.FOLDERS:
-            folders.read(source.path, staging, source.layout)
-        case Standard.LILA | Standard.CAMTRAP_DP:
+    if source.standard != Standard.LILA:
+        if source.dataset is None:
+            raise ConfigurationError("--dataset says what the dataset is called")
+        yield _Single(source, source.dataset)
+        return
+    options = lila_csv.Options(
+        dataset=source.dataset, cloud=source.cloud, root=source.root
+    )
+    with lila_csv.open_table(source.path, work_dir=work_dir, options=options) as table:
+        if source.boxes is not None and len(table.datasets) > 1:
             raise ConfigurationError(
-                f"{dataset}: --format {source.standard} is not in this version"
+                f"--boxes {source.boxes} is of one dataset; --dataset says of which"
             )
+        yield _Several(source, table)
+
+
+@dataclass(frozen=True, slots=True)
+class _Single:
+    """A source of one dataset, which the user names."""
+
+    source: Source
+    dataset: str
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return (self.dataset,)
+
+    def base_url(self, dataset: str) -> str | None:  # noqa: ARG002 - as Reader has it
+        return None
+
+    def stage(self, dataset: str, staging: Staging) -> None:  # noqa: ARG002 - likewise
+        source = self.source
+        match source.standard:
+            case Standard.COCO:
+                coco_camera_traps.read(source.path, staging)
+            case Standard.CSV:
+                plain_csv.read(source.path, staging, source.table)
+            case Standard.FOLDERS:
+                folders.read(source.path, staging, source.layout)
+            case _:
+                raise ConfigurationError(
+                    f"--format {source.standard} is not in this version"
+                )
+        _stage_boxes(source, staging)
+
+
+@dataclass(frozen=True, slots=True)
+class _Several:
+    """LILA's table, which names its datasets."""
+
+    source: Source
+    table: lila_csv.LilaTable
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return self.table.datasets
+
+    def base_url(self, dataset: str) -> str | None:
+        return self.table.base_url(dataset)
+
+    def stage(self, dataset: str, staging: Staging) -> None:
+        self.table.stage(dataset, staging)
+        _stage_boxes(self.source, staging)
+
+
+def _stage_boxes(source: Source, staging: Staging) -> None:
     if source.boxes is not None:
         coco_camera_traps.read_boxes(source.boxes, staging)

@@ -420,3 +420,95 @@ def test_a_separate_file_of_boxes(bench: Bench) -> None:
         [],
         None,
     ]
+
+
+LILA = """dataset_name,url_gcp,url_aws,image_id,sequence_id,location_id,frame_num,original_label,datetime,annotation_level
+Nowhere Deer,https://gcp.example/nd/a/1.jpg,https://aws.example/x/nd/a/1.jpg,Nowhere Deer : a/1,Nowhere Deer : s1,Nowhere Deer : 7,1,Deer,05-08-2012 19:23:36,image
+Nowhere Deer,https://gcp.example/nd/a/1.jpg,https://aws.example/x/nd/a/1.jpg,Nowhere Deer : a/1,Nowhere Deer : s1,Nowhere Deer : 7,1,fox,05-08-2012 19:23:36,image
+Nowhere Deer,https://gcp.example/nd/a/2.jpg,https://aws.example/x/nd/a/2.jpg,Nowhere Deer : a/2,Nowhere Deer : s2,Nowhere Deer : 8,2,empty,,image
+Cats,https://gcp.example/cats/9.jpg,https://aws.example/x/cats/9.jpg,Cats : 9,Cats : unknown,Cats,-1,cat,,sequence
+"""
+
+
+def test_lila_s_table_becomes_its_datasets(bench: Bench) -> None:
+    source = bench.source(LILA)
+    assert bench.run(source) == 0
+    facts = [
+        (row["dataset"], row["file"], row["location"], row["labels"])
+        for dataset in ("Cats", "Nowhere Deer")
+        for row in bench.rows(dataset)
+    ]
+    assert facts == [
+        ("Cats", "9.jpg", None, ["cat"]),
+        ("Nowhere Deer", "a/1.jpg", "7", ["deer", "fox"]),
+        ("Nowhere Deer", "a/2.jpg", "8", ["empty"]),
+    ]
+    entries = dataset_list.read(bench.megadb)
+    assert {name: entry.base_url for name, entry in entries.items()} == {
+        "Cats": "https://gcp.example/cats/",
+        "Nowhere Deer": "https://gcp.example/nd/",
+    }
+    assert bench.log()["counts"]["datasets"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "entry"),
+    [
+        ((), "a/1.jpg", {"base_url": "https://gcp.example/nd/"}),
+        (("--cloud", "aws"), "a/1.jpg", {"base_url": "https://aws.example/x/nd/"}),
+        (
+            ("--base-url", "https://gcp.example"),
+            "nd/a/1.jpg",
+            {"base_url": "https://gcp.example/"},
+        ),
+        (
+            ("--base-url", "https://gcp.example", "--path-prefix", "nd/a"),
+            "1.jpg",
+            {"base_url": "https://gcp.example/", "path_prefix": "nd/a"},
+        ),
+        (
+            ("--path-prefix", "nd"),
+            "a/1.jpg",
+            {"base_url": "https://gcp.example/", "path_prefix": "nd"},
+        ),
+        (("--path-prefix", "elsewhere"), "a/1.jpg", {"path_prefix": "elsewhere"}),
+        (
+            ("--container", "https://c.example"),
+            "a/1.jpg",
+            {"container": "https://c.example"},
+        ),
+    ],
+)
+def test_where_lila_s_images_are(
+    bench: Bench, arguments: tuple[str, ...], file: str, entry: dict[str, str]
+) -> None:
+    source = bench.source(LILA)
+    assert bench.run(source, "--dataset", "nowhere deer", *arguments) == 0
+    assert bench.rows("Nowhere Deer")[0]["file"] == file
+    assert dataset_list.read(bench.megadb) == {
+        "Nowhere Deer": DatasetEntry(**entry, images=2)  # type: ignore[arg-type]  # all are texts
+    }
+
+
+def test_lila_s_table_and_a_folder_of_ones_own(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bench.folder / "images/a").mkdir(parents=True)
+    (bench.folder / "images/a/1.jpg").write_bytes(jpeg_bytes(photograph(8, 8)))
+    source = bench.source(LILA)
+    folder = bench.folder / "images"
+    given = ("--dataset", "Nowhere Deer", "--images-dir", folder)
+    assert bench.run(source, *given) == 0
+    assert remarks(capsys) == []
+    entry = dataset_list.read(bench.megadb)["Nowhere Deer"]
+    assert (entry.root, entry.base_url) == (str(folder), None)
+
+
+def test_a_cloud_is_only_lila_s(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = bench.source(TABLE)
+    assert bench.run(source, "--dataset", "x", "--cloud", "aws") == 1
+    assert remarks(capsys) == [
+        f"error: --cloud is for LILA's table, and {source} is read as csv"
+    ]

@@ -14,7 +14,13 @@ from classification.runtime.errors import ArtifactError, ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from classification.megadb.standards import Reader
+
 LILA = "dataset_name,url_gcp,image_id,annotation_level\n"
+TWO_DATASETS = """dataset_name,url_gcp,image_id,original_label
+B,https://lila.example/b/2.jpg,B : 2,elk
+A,https://lila.example/a/1.jpg,A : 1,elk
+"""
 
 
 @pytest.mark.parametrize(
@@ -81,16 +87,52 @@ def test_a_missing_source_is_one_line(tmp_path: Path) -> None:
 
 def test_only_some_sources_name_their_datasets(tmp_path: Path) -> None:
     source = Source(path=tmp_path / "t.csv", standard=Standard.CSV)
-    with pytest.raises(ConfigurationError) as refusal:
-        standards.datasets(source)
-    expected = f"{tmp_path}/t.csv: --dataset says what the dataset is called"
-    assert str(refusal.value) == expected
+    with (
+        pytest.raises(ConfigurationError) as refusal,
+        standards.open_source(source, work_dir=tmp_path),
+    ):
+        pass
+    assert str(refusal.value) == "--dataset says what the dataset is called"
 
 
 def test_a_source_is_staged_by_its_reader(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("file\na.jpg\n", encoding="utf-8")
-    with Staging.open(tmp_path / "work") as staging:
-        standards.stage(Source(path=path, standard=Standard.CSV), "x", staging)
+    source = Source(path=path, standard=Standard.CSV, dataset="x")
+    with standards.open_source(source, work_dir=tmp_path / "work") as reader:
+        assert reader.datasets == ("x",)
+        assert reader.base_url("x") is None
+        assert staged_files(reader, "x", tmp_path) == ["a.jpg"]
+
+
+def test_a_source_of_several_datasets_is_opened_once(tmp_path: Path) -> None:
+    path = tmp_path / "lila.csv"
+    path.write_text(TWO_DATASETS, encoding="utf-8")
+    source = Source(path=path, standard=Standard.LILA)
+    with standards.open_source(source, work_dir=tmp_path / "work") as reader:
+        path.unlink()
+        assert reader.datasets == ("B", "A")
+        assert staged_files(reader, "A", tmp_path) == ["1.jpg"]
+        assert staged_files(reader, "B", tmp_path) == ["2.jpg"]
+        assert reader.base_url("B") == "https://lila.example/b/"
+
+
+def test_a_file_of_boxes_is_of_one_dataset(tmp_path: Path) -> None:
+    path, boxes = tmp_path / "lila.csv", tmp_path / "boxes.json"
+    path.write_text(TWO_DATASETS, encoding="utf-8")
+    source = Source(path=path, standard=Standard.LILA, boxes=boxes)
+    with (
+        pytest.raises(ConfigurationError) as refusal,
+        standards.open_source(source, work_dir=tmp_path / "work"),
+    ):
+        pass
+    assert str(refusal.value) == (
+        f"--boxes {boxes} is of one dataset; --dataset says of which"
+    )
+
+
+def staged_files(reader: Reader, dataset: str, folder: Path) -> list[str]:
+    with Staging.open(folder / "work") as staging:
+        reader.stage(dataset, staging)
         rows = staging.connection.execute("SELECT file FROM staged_images").fetchall()
-    assert rows == [("a.jpg",)]
+    return [file for (file,) in rows]
