@@ -15,7 +15,8 @@ A file is one object::
     }
 
 Lists may stand in any order, and what else an object holds is passed over. Ids may be
-text or whole numbers, and ``3`` is the same id as ``"3"``. ``date_captured`` is read
+text or whole numbers, and ``3`` is the same id as ``"3"``. A backslash in a file's name
+is read as ``/``. ``date_captured`` is read
 where ``datetime`` is absent. An image that is ``corrupt`` is staged with that problem.
 
 **Labels.** Each annotation of the species file gives its image the name of its category,
@@ -37,6 +38,7 @@ the species file.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_CATEGORY = "no category of the file has this id"
 NO_WHOLE_NUMBER = "no whole number, so it is taken as unknown"
+NO_SIZE = "no number of pixels above 0, so it is taken as unknown"
 NO_BOX = (
     "it names something to be seen but has no box, so a detector looks at its image"
 )
@@ -67,6 +70,8 @@ _BATCH_ROWS = 50_000
 _LARGEST = 2**31 - 1
 _TRUE = frozenset({"true", "1", "yes"})
 _NO_NUMBERS = (None, None, None, None)
+# A box all the same, which is listed as broken where boxes are checked.
+_BROKEN_BOX = (math.nan,) * 4
 
 _Id: TypeAlias = str | int
 _Scalar: TypeAlias = str | int | float | bool | None
@@ -100,8 +105,8 @@ class _Image(msgspec.Struct, gc=False):
 class _Annotation(msgspec.Struct, gc=False):
     image_id: _Id
     category_id: _Id
-    bbox: list[float] | None = None
-    bbox_relative: list[float] | None = None
+    bbox: list[float | None] | None = None
+    bbox_relative: list[float | None] | None = None
     sequence_level_annotation: _Scalar = None
     count: _Scalar = None
 
@@ -120,8 +125,8 @@ _RULE_BY_KEY = {
     "name": "a name expected",
     "location": "a text or a number expected",
     "seq_id": "a text or a number expected",
-    "bbox": "4 numbers expected",
-    "bbox_relative": "4 numbers expected",
+    "bbox": "4 numbers or null expected",
+    "bbox_relative": "4 numbers or null expected",
 }
 _OTHER_RULE = "a text, a number, true, false or null expected"
 
@@ -181,9 +186,12 @@ def _loaded(source: Path, staging: Staging) -> Iterator[duckdb.DuckDBPyConnectio
     clock.define(connection)
     for table, columns in _SCRATCH.items():
         connection.execute(f"CREATE TABLE {table} ({columns})")
+    # One transaction writes its rows straight into the tables, not into a log first.
+    connection.begin()
     with in_file(source):
         _load(source, staging)
         _refuse_ambiguous(connection)
+    connection.commit()
     yield connection
     for table in _SCRATCH:
         connection.execute(f"DROP TABLE {table}")
@@ -274,9 +282,9 @@ class _List:
         columns = self._columns(self._waiting, notes)
         rows = range(self._first, self._first + len(self._waiting))
         self._staging.add(f"coco_{self.key}", pa.table({"row": rows, **columns}))
-        if notes.items:
-            items = [f"{self._source}: {item}" for item in notes.items]
-            reasons = [NO_WHOLE_NUMBER] * len(items)
+        if notes.reason_by_item:
+            items = [f"{self._source}: {item}" for item in notes.reason_by_item]
+            reasons = list(notes.reason_by_item.values())
             skipped = pa.table({"item": items, "reason": reasons})
             self._staging.add(tables.SKIPPED, skipped)
         self._first += len(self._waiting)
@@ -287,31 +295,53 @@ class _Notes:
     """What is skipped of a piece of a list.
 
     Attributes:
-        items: addresses in the file.
+        reason_by_item: why, by the address in the file.
     """
 
     def __init__(self, key: str, first: int) -> None:
         """Begins with nothing; ``first`` is the position of the piece's first element."""
-        self.items: list[str] = []
+        self.reason_by_item: dict[str, str] = {}
         self._key = key
         self._first = first
 
-    def where(self, index: int, key: str) -> str:
-        """Returns the address of a value of an element of the piece."""
-        return f"{self._key}[{self._first + index}].{key}"
-
-    def whole_numbers(self, values: Sequence[_Scalar], key: str) -> list[int | None]:
+    def whole_numbers(
+        self,
+        values: Sequence[_Scalar],
+        key: str,
+        *,
+        least: int = -_LARGEST,
+        reason: str = NO_WHOLE_NUMBER,
+    ) -> Sequence[object]:
         """Returns the whole numbers among values; notes what should be one and is not."""
-        numbers = [_whole(value) for value in values]
-        if numbers.count(None) > values.count(None):
-            self.items += [
-                self.where(index, key)
-                for index, (value, number) in enumerate(
-                    zip(values, numbers, strict=True)
-                )
-                if number is None and value is not None and value != ""
-            ]
+        if _are_whole(values, least):
+            return values
+        numbers: list[int | None] = []
+        for index, value in enumerate(values):
+            number = _whole(value)
+            number = None if number is None or number < least else number
+            if number is None and value is not None and value != "":
+                item = f"{self._key}[{self._first + index}].{key}"
+                self.reason_by_item[item] = reason
+            numbers.append(number)
         return numbers
+
+    def sizes(self, values: Sequence[_Scalar], key: str) -> Sequence[object]:
+        """Returns the numbers of pixels among values; notes what is none."""
+        return self.whole_numbers(values, key, least=1, reason=NO_SIZE)
+
+
+def _kinds(values: Sequence[object]) -> set[type]:
+    return set(map(type, values))
+
+
+def _are_whole(values: Sequence[_Scalar], least: int) -> bool:
+    """Says whether nothing but whole numbers stands there, as in most files."""
+    numbers = [value for value in values if type(value) is int]
+    return (
+        _kinds(values) <= {int, type(None)}
+        and min(numbers, default=least) >= least
+        and max(numbers, default=least) <= _LARGEST
+    )
 
 
 def _whole(value: _Scalar) -> int | None:
@@ -325,8 +355,12 @@ def _whole(value: _Scalar) -> int | None:
     return int(number) if is_whole and value is not True else None
 
 
+def _texts(values: Sequence[_Scalar]) -> Sequence[object]:
+    """Returns ids or names as text: 13, 13.0 and "13" are the same."""
+    return values if _kinds(values) <= {str} else list(map(_text, values))
+
+
 def _text(value: _Scalar) -> str | None:
-    """Returns an id or a name as text: 13, 13.0 and "13" are the same."""
     if type(value) is str:
         return value
     if isinstance(value, float) and value.is_integer():
@@ -334,8 +368,10 @@ def _text(value: _Scalar) -> str | None:
     return None if value is None else str(value)
 
 
-def _is_true(value: _Scalar) -> bool:
-    return value is True or (bool(value) and str(value).lower() in _TRUE)
+def _are_true(values: Sequence[_Scalar]) -> list[bool]:
+    if _kinds(values) <= {bool, type(None)}:
+        return list(map(bool, values))
+    return [str(value).lower() in _TRUE for value in values]
 
 
 def _image_columns(
@@ -345,49 +381,52 @@ def _image_columns(
         one.date_captured if one.datetime is None else one.datetime for one in images
     ]
     return {
-        "id": [_text(one.id) for one in images],
-        "file": [one.file_name for one in images],
-        "location": [_text(one.location) for one in images],
-        "sequence": [_text(one.seq_id) for one in images],
+        "id": _texts([one.id for one in images]),
+        "file": [one.file_name.replace("\\", "/") for one in images],
+        "location": _texts([one.location for one in images]),
+        "sequence": _texts([one.seq_id for one in images]),
         "frame": notes.whole_numbers([one.frame_num for one in images], "frame_num"),
-        "said": [_text(one) for one in said],
-        "width": notes.whole_numbers([one.width for one in images], "width"),
-        "height": notes.whole_numbers([one.height for one in images], "height"),
-        "is_corrupt": [_is_true(one.corrupt) for one in images],
-        "rights": [_text(one.rights_holder) for one in images],
+        "said": _texts(said),
+        "width": notes.sizes([one.width for one in images], "width"),
+        "height": notes.sizes([one.height for one in images], "height"),
+        "is_corrupt": _are_true([one.corrupt for one in images]),
+        "rights": _texts([one.rights_holder for one in images]),
     }
 
 
 def _annotation_columns(
     annotations: Sequence[_Annotation], notes: _Notes
 ) -> dict[str, Sequence[object]]:
-    boxes = [one.bbox_relative or one.bbox or _NO_NUMBERS for one in annotations]
-    for index, box in enumerate(boxes):
-        if len(box) != len(_NO_NUMBERS):
-            key = "bbox_relative" if annotations[index].bbox_relative else "bbox"
-            raise ArtifactError(_RULE_BY_KEY[key], where=notes.where(index, key))
+    boxes = [_box(one) for one in annotations]
     lefts, tops, widths, heights = zip(*boxes, strict=True) if boxes else [()] * 4
     levels = (tables.IMAGE_LEVEL, tables.SEQUENCE_LEVEL)
+    of_sequences = _are_true([one.sequence_level_annotation for one in annotations])
     return {
-        "image_id": [_text(one.image_id) for one in annotations],
-        "category_id": [_text(one.category_id) for one in annotations],
+        "image_id": _texts([one.image_id for one in annotations]),
+        "category_id": _texts([one.category_id for one in annotations]),
         "x": lefts,
         "y": tops,
         "w": widths,
         "h": heights,
         "is_relative": [bool(one.bbox_relative) for one in annotations],
-        "level": [
-            levels[_is_true(one.sequence_level_annotation)] for one in annotations
-        ],
+        "level": [levels[of_sequence] for of_sequence in of_sequences],
         "count": notes.whole_numbers([one.count for one in annotations], "count"),
     }
+
+
+def _box(annotation: _Annotation) -> Sequence[float | None]:
+    """Returns left, top, width and height; not a number where they are not all there."""
+    box = annotation.bbox_relative or annotation.bbox
+    if not box:
+        return _NO_NUMBERS
+    return box if len(box) == len(_BROKEN_BOX) and None not in box else _BROKEN_BOX
 
 
 def _category_columns(
     categories: Sequence[_Category], _: _Notes
 ) -> dict[str, Sequence[object]]:
     return {
-        "category_id": [_text(one.id) for one in categories],
+        "category_id": _texts([one.id for one in categories]),
         "name": [one.name for one in categories],
         "holds": [box_categories.categorize(one.name) for one in categories],
     }
@@ -410,9 +449,9 @@ def _stage_images(connection: duckdb.DuckDBPyConnection, source: str) -> None:
     connection.execute(
         f"""
         INSERT INTO {tables.IMAGES} BY NAME
-        SELECT {_next_row(connection, tables.IMAGES)} + row AS row, id, file, location,
-            sequence, frame, {clock.WALL_CLOCK}(said) AS datetime, width, height,
-            rights, CASE WHEN is_corrupt THEN 'corrupt' END AS problem
+        SELECT {_next_row(connection, tables.IMAGES)} + row AS row, id,
+            file, location, sequence, frame, {clock.WALL_CLOCK}(said) AS datetime, width,
+            height, rights, CASE WHEN is_corrupt THEN 'corrupt' END AS problem
         FROM coco_images
         """
     )

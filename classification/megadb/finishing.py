@@ -218,9 +218,9 @@ def _place_images(
     )
     place, join = _LOCATIONS[location_from]
     connection.execute(
-        "CREATE TABLE images AS SELECT row_number() OVER (ORDER BY file) - 1 AS place, "
+        "CREATE TABLE images AS SELECT row_number() OVER () - 1 AS place, * FROM (SELECT "
         f"id, file, location AS site, {place} AS location, sequence, frame, datetime, "
-        f"width, height, url, rights FROM sound {join} ORDER BY place"
+        f"width, height, url, rights FROM sound {join} ORDER BY file)"
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,6 +60,44 @@ def test_an_unknown_category_is_listed(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json", DOCUMENT)
     ((item, reason),) = staged(path, "SELECT item, reason FROM staged_skipped")
     assert "annotations" in item or "annotations" in reason
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 3, 4, 5], [1, 2, None, 4]])
+def test_a_box_without_four_numbers_is_a_box_that_is_none(
+    tmp_path: Path, box: list[float | None]
+) -> None:
+    broken = {"id": 4, "image_id": "b", "category_id": 6, "bbox": box}
+    document = {**DOCUMENT, "annotations": [*DOCUMENT["annotations"], broken]}
+    path = write(tmp_path / "x.json", document)
+    ((image, x, height),) = staged(path, "SELECT image_id, x, h FROM staged_boxes")
+    assert image == "b"
+    assert math.isnan(x)
+    assert math.isnan(height)
+
+
+def test_a_size_that_is_none_is_listed_and_unknown(tmp_path: Path) -> None:
+    images = [
+        {"id": "a", "file_name": "a.jpg", "width": -5, "height": 0},
+        {"id": "b", "file_name": "b.jpg", "width": 7, "height": "8.0"},
+        {"id": "c", "file_name": "c.jpg", "frame_num": -1, "height": 2**40},
+    ]
+    path = write(tmp_path / "x.json", {**DOCUMENT, "images": images})
+    found = staged(path, "SELECT width, height, frame FROM staged_images ORDER BY row")
+    assert found == [(None, None, None), (7, 8, None), (None, None, -1)]
+    listed = staged(
+        path, "SELECT item, reason FROM staged_skipped WHERE item LIKE '%images%'"
+    )
+    assert sorted(listed) == [
+        ("x.json: images[0].height", coco_camera_traps.NO_SIZE),
+        ("x.json: images[0].width", coco_camera_traps.NO_SIZE),
+        ("x.json: images[2].height", coco_camera_traps.NO_SIZE),
+    ]
+
+
+def test_a_name_may_be_written_as_on_windows(tmp_path: Path) -> None:
+    images = [{"id": "a", "file_name": "site 1\\a.jpg"}]
+    path = write(tmp_path / "x.json", {**DOCUMENT, "images": images})
+    assert staged(path, "SELECT file FROM staged_images") == [("site 1/a.jpg",)]
 
 
 @pytest.mark.parametrize(
