@@ -32,7 +32,7 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1.6"
 
 _IMAGES = "images"
+_NO_IMAGES = "no key images; run_detector_batch writes it"
 _DETECTION_CATEGORIES = "detection_categories"
 _CLASSIFICATION_CATEGORIES = "classification_categories"
 _CLASSIFICATIONS = "classifications"
@@ -187,6 +188,38 @@ def read(
     return file.header, kept
 
 
+def read_stream(
+    file: BinaryIO, take: Callable[[Sequence[ImageDetections], int], None]
+) -> Header:
+    """Reads a detections JSON once, from its first byte to its last.
+
+    For what can be read only once, as it is unpacked. Of what ``open_file`` checks, this
+    leaves to the caller whether names are safe and stand once, and whether categories
+    are listed.
+
+    Args:
+        file: opened at its beginning.
+        take: called in order with some images, and the position of the first.
+
+    Returns:
+        All but the images; it may have stood behind them.
+
+    Raises:
+        ArtifactError: it is truncated, no JSON, or breaks the format; with the address.
+    """
+
+    def take_block(text: bytes, first: int) -> int:
+        images = _decode(text, first)
+        take(images, first)
+        return len(images)
+
+    document, blocks = _stream.read_object(file, _IMAGES, take_block)
+    header = _to_header(document)
+    if blocks is None:
+        raise ArtifactError(_NO_IMAGES)
+    return header
+
+
 def _check_whole(
     path: Path, survey: _Survey, chunk_bytes: int, *, may_repeat: bool = False
 ) -> DetectionsFile:
@@ -194,7 +227,7 @@ def _check_whole(
         document, blocks = _read_top(path, survey, chunk_bytes)
         header = _to_header(document)
         if blocks is None:
-            raise ArtifactError("no key images; run_detector_batch writes it")
+            raise ArtifactError(_NO_IMAGES)
     found = DetectionsFile(
         path,
         header,
@@ -255,10 +288,7 @@ class _Survey:
 
     def take(self, text: bytes, first: int) -> int:
         """Checks a block of images, given its position; returns how many there are."""
-        try:
-            images = _TYPED.decode(text)
-        except msgspec.ValidationError as error:
-            raise _explain(_located(text, error), first) from error
+        images = _decode(text, first)
         self._take_names([image.file for image in images], first)
         boxes = [box for image in images for box in image.detections or ()]
         self.categories.update({box.category for box in boxes})
@@ -281,6 +311,13 @@ class _Survey:
         in_order = [self._last, *names]
         self.is_sorted = self.is_sorted and in_order == sorted(in_order)
         self._last = in_order[-1]
+
+
+def _decode(text: bytes, first: int) -> list[ImageDetections]:
+    try:
+        return _TYPED.decode(text)
+    except msgspec.ValidationError as error:
+        raise _explain(_located(text, error), first) from error
 
 
 def _spelled(

@@ -13,6 +13,8 @@ from classification.runtime.errors import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from classification.megadb.sources import Member
+
 FILE = "file"
 ROLES = (
     *(FILE, "label", "location", "sequence", "frame", "datetime"),
@@ -84,7 +86,7 @@ class Table:
         alias: what SQL calls it; its columns are named by their positions.
     """
 
-    path: Path
+    path: Path | Member
     names: list[str]
     alias: str
 

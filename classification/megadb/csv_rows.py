@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from classification.megadb.sources import open_bytes
+from classification.megadb.sources import Member, open_bytes
 from classification.runtime.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Block:
     ragged: list[int]
 
 
-def header(path: Path, form: Form) -> list[str]:
+def header(path: Path | Member, form: Form) -> list[str]:
     """Returns the names of the columns, without spaces at their ends.
 
     Raises:
@@ -109,7 +109,7 @@ def _suspect_delimiter(name: str, form: Form) -> None:
 
 
 def blocks(
-    path: Path, form: Form, names: Sequence[str], columns: Sequence[int]
+    path: Path | Member, form: Form, names: Sequence[str], columns: Sequence[int]
 ) -> Iterator[Block]:
     """Yields the rows below the header.
 

@@ -1,4 +1,4 @@
-"""Opens a metadata file as it was downloaded: plain, gzipped, or alone in a zip."""
+"""Opens a metadata file as it was downloaded: plain, gzipped, or in a zip."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import zipfile
 import zlib
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from classification.runtime import progress
@@ -16,8 +17,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file in a zip.
+
+    Attributes:
+        archive: the zip.
+        name: of the file, with its folders in the zip.
+    """
+
+    archive: Path
+    name: str
+
+    def __str__(self) -> str:
+        """Returns its address, for messages."""
+        return f"{self.archive}/{self.name}"
+
+
 @contextmanager
-def open_bytes(path: Path, suffix: str) -> Iterator[BinaryIO]:
+def open_bytes(path: Path | Member, suffix: str) -> Iterator[BinaryIO]:
     """Opens a file to be read once, from its beginning; progress is shown in bytes.
 
     Args:
@@ -28,10 +46,11 @@ def open_bytes(path: Path, suffix: str) -> Iterator[BinaryIO]:
         ArtifactError: it is missing, cannot be read or unpacked, or it is a zip with
             no such file or several.
     """
+    stored = path.archive if isinstance(path, Member) else path
     try:
         with (
-            _plain_file(path).open("rb") as file,
-            progress.bar(path.stat().st_size, unit="bytes") as bar,
+            _plain_file(stored).open("rb") as file,
+            progress.bar(stored.stat().st_size, unit="bytes") as bar,
             _unpacked(path, file, suffix) as unpacked,
         ):
             yield cast("BinaryIO", _Counted(unpacked, file, bar.update))
@@ -49,15 +68,34 @@ def _plain_file(path: Path) -> Path:
 
 
 @contextmanager
-def _unpacked(path: Path, file: BinaryIO, suffix: str) -> Iterator[IO[bytes]]:
-    if path.suffix == ".gz":
+def _unpacked(path: Path | Member, file: BinaryIO, suffix: str) -> Iterator[IO[bytes]]:
+    if isinstance(path, Member):
+        with zipfile.ZipFile(file) as archive, _open_member(archive, path) as member:
+            yield member
+    elif path.suffix == ".gz":
         with gzip.open(file) as unpacked:
             yield cast("IO[bytes]", unpacked)
     elif path.suffix == ".zip":
         with zipfile.ZipFile(file) as archive:
-            yield archive.open(_only_member(archive, suffix))
+            name = _only_member(archive, suffix)
+            with _open_member(archive, Member(path, name)) as member:
+                yield member
     else:
         yield file
+
+
+def _open_member(archive: zipfile.ZipFile, member: Member) -> IO[bytes]:
+    try:
+        file = archive.open(member.name)
+    except KeyError:
+        raise ArtifactError("no such file in the zip") from None
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:  # so it says that a password is needed
+        raise ArtifactError(f"cannot be unpacked: {error}") from error
+    if member.name.endswith(".gz"):
+        return cast("IO[bytes]", gzip.open(file))
+    return file
 
 
 def _only_member(archive: zipfile.ZipFile, suffix: str) -> str:
