@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts import (
+    dataset_csv,
     image_counts,
     included_labels,
     label_spec,
@@ -63,10 +64,14 @@ from classification.megadb.presence import find_missing
 from classification.megadb.reading import MetadataStore
 from classification.runtime import cli, progress
 from classification.runtime.errors import ConfigurationError, in_file
+from classification.storage.opening import find_folders
 from taxonomy.graph import normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from classification.artifacts.label_spec import LabelSpec
     from classification.artifacts.step_log import StepLog
@@ -77,6 +82,14 @@ if TYPE_CHECKING:
 
 _ROOTS_ONLY = ""  # --check-blob-exists without a folder
 _WARNINGS = 5
+# How the last line names what the log counts.
+_LEFT_OUT = {
+    "images_of_several_labels": "of several labels",
+    "nonimage_files": "not named as images are",
+    "nonexistent_images": "not there",
+    "images_of_labels_with_few_locs": "of labels with too few locations",
+    "images_beyond_max_count": "beyond max_count",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -223,7 +236,8 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         const=_ROOTS_ONLY,
         metavar="DIR",
         help="leave out images whose file is not there: DIR/<dataset>/<path> is looked "
-        "for, then the same path below the dataset's root",
+        "for, then <path> in the dataset's root folder (import_metadata --images-dir); "
+        "without DIR there alone",
     )
     parser.add_argument(
         "--min-locs",
@@ -323,6 +337,8 @@ def _look_up(
     store: MetadataStore | None,
     options: Options,
 ) -> _Request:
+    for label in spec_by_label:
+        dataset_csv.join_labels([label])  # refused now, not once all crops are cut
     counts = {} if store is None else store.count_labels()
     vocabulary = Vocabulary(
         taxonomy=taxonomy,
@@ -394,12 +410,7 @@ def _select(
     outcomes.take_out(~candidates.is_image, Outcome.NO_IMAGE_NAME)
     log.extra["nonimage_files"] = _names(store, outcomes, Outcome.NO_IMAGE_NAME)
     if options.check_exists:
-        missing = find_missing(
-            store,
-            outcomes.taken,
-            images_dir=options.images_dir,
-            listing=ExistingCrops,
-        )
+        missing = _find_missing(store, outcomes.taken, options)
         outcomes.take_out(missing, Outcome.NOT_THERE)
         log.extra["nonexistent_images"] = _names(store, outcomes, Outcome.NOT_THERE)
     if options.min_locs is not None:
@@ -409,6 +420,18 @@ def _select(
     presample = outcomes.images_by_label(tuple(request.spec_by_label))
     outcomes.draw(_quotas(request, outcomes, candidates), seed=options.seed)
     return _Selection(candidates, outcomes, class_by_dataset, presample)
+
+
+def _find_missing(
+    store: MetadataStore, wanted: NDArray[np.bool_], options: Options
+) -> NDArray[np.bool_]:
+    folders = find_folders(
+        store.datasets_of(wanted),
+        images_dir=options.images_dir,
+        megadb=store.folder,
+        flag="--check-blob-exists",
+    )
+    return find_missing(store, wanted, folders, listing=ExistingCrops)
 
 
 def _names(store: MetadataStore, outcomes: Outcomes, outcome: Outcome) -> list[str]:
@@ -517,19 +540,16 @@ def _finish(log: StepLog, sampled: Mapping[str, int], output_dir: Path) -> None:
         _logger.warning("no image of %s is selected", cli.one_line(some_of(empty)))
     path = step_log.write(output_dir, log)
     counts = log.counts
+    left_out = ", ".join(
+        f"{counts[key]} {what}" for key, what in _LEFT_OUT.items() if counts[key]
+    )
     _logger.info(
-        "%d images of %d labels from %d datasets in %s; left out: %d of several labels, "
-        "%d not named as images are, %d not there, %d of labels with too few locations, "
-        "%d beyond max_count; log: %s",
+        "%d images of %d labels from %d datasets in %s; left out: %s; log: %s",
         counts["images"],
         len(sampled) - len(empty),
         counts["datasets"],
         output_dir / queried_images.FILENAME,
-        counts["images_of_several_labels"],
-        counts["nonimage_files"],
-        counts["nonexistent_images"],
-        counts["images_of_labels_with_few_locs"],
-        counts["images_beyond_max_count"],
+        left_out or "none",
         path,
     )
 

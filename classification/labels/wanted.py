@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from taxonomy.graph import Taxon, Taxonomy
 
 _NEAREST = 3
+# All of them are to be excluded from one label; beyond these a taxon says it shorter.
+_SHARED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def check_disjoint(wanted_by_label: Mapping[str, Wanted]) -> None:
         shared = sorted(first.pairs & second.pairs)
         if shared:
             raise ArtifactError(
-                f"shares dataset labels with {one!r}: {some_of(list(map(str, shared)))}; "
+                f"shares dataset labels with {one!r}: {some_of(list(map(str, shared)), _SHARED)}; "
                 "exclude them from one, or give --allow-multilabel",
                 where=other,
             )

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 _NAMED = 3
 
 
-def some_of(names: Sequence[str]) -> str:
-    """Returns the first three names, quoted, and how many more there are."""
-    shown = ", ".join(repr(name) for name in names[:_NAMED])
-    more = len(names) - _NAMED
+def some_of(names: Sequence[str], most: int = _NAMED) -> str:
+    """Returns the first names, quoted, ``most`` of them, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    more = len(names) - most
     return f"{shown} and {more} more" if more > 0 else shown

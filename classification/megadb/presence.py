@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from classification.runtime.errors import ConfigurationError, StorageError
+from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -28,63 +28,49 @@ class Listing(Protocol):
 def find_missing(
     store: MetadataStore,
     wanted: NDArray[np.bool_],
+    folders: Mapping[str, Sequence[Path]],
     *,
-    images_dir: Path | None,
     listing: Callable[[Path], Listing],
 ) -> NDArray[np.bool_]:
-    """Looks for images by their full name in a folder, then in their dataset's root.
+    """Looks for images in the folders of their datasets.
 
     Args:
         store: what there should be.
         wanted: the images to look for, by place, [images].
-        images_dir: a folder of all datasets, or None.
+        folders: for each dataset of these, in the order in which they are looked into;
+            see ``storage.opening.find_folders``.
         listing: opens a folder; what it returns says whether a name below it exists.
 
     Returns:
         Whether each image was looked for in vain, [images].
 
     Raises:
-        ConfigurationError: nobody knows where a dataset's images are.
-        StorageError: a folder is not there, or it cannot be told what it holds; a
-            store that is out of reach has its images all the same.
+        StorageError: an image is not in the first folder, and the next does not exist;
+            or it cannot be told what a folder holds. A store that is out of reach has
+            its images all the same.
     """
-    everywhere = None if images_dir is None else listing(_there(images_dir))
     missing = np.zeros(len(wanted), np.bool_)
-    for dataset in store.datasets:
-        root: Listing | None = None
+    for dataset in store.datasets_of(wanted):
+        listings = [listing(folder) for folder in folders[dataset]]
         for places, files in store.files(dataset, wanted):
-            if root is None:
-                root = _open_root(store, dataset, listing, everywhere)
             names = (store.full_name(dataset, file) for file in files)
-            missing[places] = [
-                not (everywhere is not None and name in everywhere)
-                and name.partition("/")[2] not in root
-                for name in names
-            ]
+            lost = np.array([_is_missing(name, listings) for name in names])
+            if lost.any():
+                _refuse_out_of_reach(dataset, folders[dataset])
+            missing[places] = lost
     return missing
 
 
-def _open_root(
-    store: MetadataStore,
-    dataset: str,
-    listing: Callable[[Path], Listing],
-    everywhere: Listing | None,
-) -> Listing:
-    entry = store.entries[dataset]
-    if entry.root is not None:
-        return listing(_there(Path(entry.root), f" of the dataset {dataset!r}"))
-    if everywhere is not None:
-        return ()
-    where = entry.base_url or entry.container
-    known = f"its images are at {where}, and " if where else ""
-    raise ConfigurationError(
-        f"--check-blob-exists: the dataset {dataset!r} has no folder; {known}this "
-        "version looks in folders only: name one behind the flag, or give "
-        "import_metadata a root folder"
-    )
+def _is_missing(name: str, listings: Sequence[Listing]) -> bool:
+    file = name.partition("/")[2]
+    return not any(file in listing for listing in listings)
 
 
-def _there(folder: Path, of: str = "") -> Path:
-    if not folder.is_dir():
-        raise StorageError(f"no such folder: {folder}{of}; nothing can be looked for")
-    return folder
+def _refuse_out_of_reach(dataset: str, folders: Sequence[Path]) -> None:
+    """Refuses to call an image missing while a folder behind the first is not there."""
+    for folder in folders[1:]:
+        if not folder.is_dir():
+            raise StorageError(
+                f"no such folder: {folder}, the root of the dataset {dataset!r}, and not "
+                f"all of its images are in {folders[0]}"
+            )

@@ -80,6 +80,7 @@ class MetadataStore:
     """An open metadata store.
 
     Attributes:
+        folder: where it is.
         entries: what is known of each dataset.
         datasets: their names, in the order of the full names of their images.
         first: place of each dataset's first image, and the number of all images,
@@ -91,6 +92,7 @@ class MetadataStore:
         """Checks what is in the folder; call ``MetadataStore.open`` instead."""
         self.entries: Mapping[str, DatasetEntry] = dataset_list.read(folder)
         self.datasets = tuple(sorted(self.entries, key=lambda name: f"{name}/"))
+        self.folder = folder
         self.connection = connection
         self._path = {name: image_table.path_of(folder, name) for name in self.datasets}
         self._number = _numbers(self.datasets, folder)
@@ -192,6 +194,10 @@ class MetadataStore:
         """Yields places and files of a dataset's taken images, a batch at a time."""
         for places, (files,) in self.batches(dataset, ["file"], taken):
             yield places, files.to_pylist()
+
+    def datasets_of(self, taken: NDArray[np.bool_]) -> list[str]:
+        """Returns the datasets that have taken images, in order."""
+        return [name for name in self.datasets if taken[slice(*self._span(name))].any()]
 
     def names(self, taken: NDArray[np.bool_]) -> list[str]:
         """Returns the full names of the taken images, in order."""

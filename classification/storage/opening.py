@@ -9,7 +9,6 @@ from classification.artifacts import dataset_list
 from classification.runtime.errors import ConfigurationError
 from classification.storage.datasets import DatasetStore
 from classification.storage.layered import LayeredStore
-from classification.storage.local import LocalStore
 from taxonomy.graph import normal
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
     from classification.artifacts.dataset_list import DatasetEntry
     from classification.storage import ImageStore
+
+_IMAGES_DIR = "--images-dir"
 
 
 def open_images(
@@ -30,64 +31,85 @@ def open_images(
         megadb: metadata store, which names the root folder of each dataset.
 
     Raises:
+        ConfigurationError: see ``find_folders``.
+        ArtifactError: the metadata store is none.
+    """
+    folders = find_folders(datasets, images_dir=images_dir, megadb=megadb)
+    layers = max(map(len, folders.values()), default=0)
+    return LayeredStore(
+        [
+            DatasetStore(
+                {name: there[layer] for name, there in folders.items() if there[layer:]}
+            )
+            for layer in range(layers)
+        ]
+    )
+
+
+def find_folders(
+    datasets: Iterable[str],
+    *,
+    images_dir: Path | None,
+    megadb: Path | None,
+    flag: str = _IMAGES_DIR,
+) -> dict[str, tuple[Path, ...]]:
+    """Returns the folders in which each dataset's images are looked for, in order.
+
+    Args:
+        datasets: their names.
+        images_dir: folder that holds one of each dataset's name; it comes first, and
+            then the root folders need not exist.
+        megadb: metadata store, which names the root folder of each dataset.
+        flag: what names ``images_dir`` on the command line, for messages.
+
+    Raises:
         ConfigurationError: neither is given, a folder does not exist, or one of the
             datasets has none.
         ArtifactError: the metadata store is none.
     """
+    if images_dir is None and megadb is None:
+        raise ConfigurationError(
+            f"where are the images? {flag} names a folder that holds <dataset>/<file>; "
+            "--megadb a metadata store, which knows the folders"
+        )
+    entries = {} if megadb is None else _entries(megadb)
     if images_dir is None:
-        if megadb is None:
-            raise ConfigurationError(
-                "where are the images? --images-dir names a folder that holds "
-                "<dataset>/<file>; --megadb a metadata store, which knows the folders"
-            )
-        return DatasetStore(_find_roots(datasets, megadb))
+        return {name: (_find_root(name, entries, megadb, flag),) for name in datasets}
     if not images_dir.is_dir():
-        raise ConfigurationError(f"no such folder: {images_dir} (--images-dir)")
-    first = LocalStore(images_dir)
-    if megadb is None:
-        return first
-    return LayeredStore([first, DatasetStore(_known_roots(datasets, megadb))])
+        raise ConfigurationError(f"no such folder: {images_dir} ({flag})")
+    return {name: (images_dir / name, *_known_root(name, entries)) for name in datasets}
 
 
-def _find_roots(datasets: Iterable[str], megadb: Path) -> dict[str, Path]:
-    """Returns the root folder of each dataset, which has to exist."""
-    entries = _entries(megadb)
-    return {dataset: _find_root(dataset, entries, megadb) for dataset in datasets}
-
-
-def _find_root(dataset: str, entries: Mapping[str, DatasetEntry], megadb: Path) -> Path:
+def _find_root(
+    dataset: str, entries: Mapping[str, DatasetEntry], megadb: Path | None, flag: str
+) -> Path:
+    """Returns the root folder of a dataset, which has to exist."""
     entry = entries.get(normal(dataset))
     if entry is None:
         raise ConfigurationError(
-            f"{megadb} has no dataset {dataset!r}; import_metadata adds it, or "
-            "--images-dir names the folder of the images"
+            f"{megadb} has no dataset {dataset!r}; import_metadata adds it, or {flag} "
+            "names the folder of the images"
         )
     if entry.root is None:
         what = "has no root folder"
         if entry.base_url or entry.container:
             what = "is not on this machine, and remote stores come in a later version"
         raise ConfigurationError(
-            f"{megadb}: the dataset {dataset!r} {what}; --images-dir names a folder "
-            "that holds its images"
+            f"{megadb}: the dataset {dataset!r} {what}; {flag} names a folder that holds "
+            f"its images in {dataset}/"
         )
     root = Path(entry.root)
     if not root.is_dir():
         raise ConfigurationError(
-            f"no such folder: {root}, the root of {dataset!r} in {megadb}; "
-            "--images-dir names another"
+            f"no such folder: {root}, the root of {dataset!r} in {megadb}; {flag} names "
+            "another"
         )
     return root
 
 
-def _known_roots(datasets: Iterable[str], megadb: Path) -> dict[str, Path]:
-    """Returns the root folder of each dataset that has one."""
-    entries = _entries(megadb)
-    found = {dataset: entries.get(normal(dataset)) for dataset in datasets}
-    return {
-        dataset: Path(entry.root)
-        for dataset, entry in found.items()
-        if entry is not None and entry.root is not None
-    }
+def _known_root(dataset: str, entries: Mapping[str, DatasetEntry]) -> tuple[Path, ...]:
+    entry = entries.get(normal(dataset))
+    return () if entry is None or entry.root is None else (Path(entry.root),)
 
 
 def _entries(megadb: Path) -> dict[str, DatasetEntry]:

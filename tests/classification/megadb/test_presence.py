@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from classification.artifacts import dataset_list
-from classification.artifacts.dataset_list import DatasetEntry
 from classification.cropping.existing import ExistingCrops
 from classification.megadb.presence import find_missing
 from classification.megadb.reading import MetadataStore
 from classification.runtime.errors import ConfigurationError, StorageError
+from classification.storage.opening import find_folders
 from tests.world import write_store
 
 if TYPE_CHECKING:
@@ -30,9 +29,10 @@ def missing(
     store_dir = write_store(folder / "megadb", world, path_prefix="p", **entry)
     mask = np.array(wanted or [True] * len(FILES))
     with MetadataStore.open(store_dir, work_dir=folder) as store:
-        return find_missing(
-            store, mask, images_dir=images_dir, listing=ExistingCrops
-        ).tolist()
+        folders = find_folders(
+            store.datasets_of(mask), images_dir=images_dir, megadb=store_dir
+        )
+        return find_missing(store, mask, folders, listing=ExistingCrops).tolist()
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -72,14 +72,18 @@ def test_only_wanted_images_are_looked_for(tmp_path: Path) -> None:
 
 
 def test_d10_a_folder_out_of_reach_is_no_empty_folder(tmp_path: Path) -> None:
+    root = tmp_path / "unplugged"
+    with pytest.raises(ConfigurationError, match=r"no such folder: .*/unplugged, "):
+        missing(tmp_path, root=str(root))
+    images = touch(tmp_path / "images", "a/p/d/1.jpg")
+    wanted = [True, False, False, False]
+    assert not any(missing(tmp_path, wanted=wanted, images_dir=images, root=str(root)))
     with pytest.raises(StorageError) as refusal:
-        missing(tmp_path, root=str(tmp_path / "unplugged"))
+        missing(tmp_path, images_dir=images, root=str(root))
     assert str(refusal.value) == (
-        f"no such folder: {tmp_path}/unplugged of the dataset 'a'; nothing can be "
-        "looked for"
+        f"no such folder: {root}, the root of the dataset 'a', and not all of its images "
+        f"are in {images}/a"
     )
-    with pytest.raises(StorageError, match=r"no such folder: .*/no; nothing"):
-        missing(tmp_path, images_dir=tmp_path / "no")
 
 
 def test_d10_an_error_is_not_taken_for_an_absence(tmp_path: Path) -> None:
@@ -87,24 +91,3 @@ def test_d10_an_error_is_not_taken_for_an_absence(tmp_path: Path) -> None:
     (root / "p/d").symlink_to("d")  # a loop: the system refuses to look
     with pytest.raises(StorageError, match=r"cannot look for .*/p/d/1\.jpg: "):
         missing(tmp_path, root=str(root))
-
-
-def test_a_dataset_without_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as refusal:
-        missing(tmp_path)
-    assert str(refusal.value) == (
-        "--check-blob-exists: the dataset 'a' has no folder; this version looks in "
-        "folders only: name one behind the flag, or give import_metadata a root folder"
-    )
-
-
-def test_a_dataset_that_is_on_a_server_is_named(tmp_path: Path) -> None:
-    store_dir = write_store(tmp_path, {"a": [{"file": "1.jpg"}]})
-    dataset_list.write(store_dir, {"a": DatasetEntry(base_url="https://example.org/")})
-    with (
-        MetadataStore.open(store_dir, work_dir=tmp_path) as store,
-        pytest.raises(
-            ConfigurationError, match=r"images are at https://example\.org/,"
-        ),
-    ):
-        find_missing(store, np.array([True]), images_dir=None, listing=ExistingCrops)

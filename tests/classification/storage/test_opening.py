@@ -7,7 +7,7 @@ import pytest
 from classification.artifacts import dataset_list
 from classification.artifacts.dataset_list import DatasetEntry
 from classification.runtime.errors import ConfigurationError
-from classification.storage.opening import open_images
+from classification.storage.opening import find_folders, open_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +56,24 @@ def test_what_is_not_here_is_one_line(megadb: Path, dataset: str, message: str) 
 def test_one_of_the_two_is_needed() -> None:
     with pytest.raises(ConfigurationError, match="where are the images"):
         open_images(["a"], images_dir=None, megadb=None)
+
+
+def test_folders_stand_in_the_order_in_which_they_are_looked_into(
+    megadb: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    datasets = ["idfg", "gone", "far", "other"]
+    assert find_folders(datasets, images_dir=images, megadb=megadb) == {
+        "idfg": (images / "idfg", tmp_path / "root"),
+        "gone": (images / "gone", tmp_path / "gone"),
+        "far": (images / "far",),
+        "other": (images / "other",),
+    }
+
+
+def test_messages_name_the_flag_of_the_command(megadb: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="; --here names a folder that holds"):
+        find_folders(["far"], images_dir=None, megadb=megadb, flag="--here")
+    with pytest.raises(ConfigurationError, match=r"no such folder: .*/no \(--here\)"):
+        find_folders(["far"], images_dir=tmp_path / "no", megadb=None, flag="--here")
