@@ -1,12 +1,13 @@
 r"""Imports metadata: which image shows what, where and when, into one metadata store.
 
 Reads one of
-  coco       a COCO Camera Traps JSON, with --boxes a separate bounding-box file
+  coco       a COCO Camera Traps JSON
+  camtrapdp  a Camtrap DP package: its folder, its zip, or its datapackage.json
   lila       LILA's table of all its images, lila_image_urls_and_labels.csv: all its
              datasets, or the one that --dataset names
   csv        a CSV table of your own; --columns says which column holds what
   folders    a folder of images whose folders say what they show, see --layout
-and recognizes which by itself. JSON and CSV may be gzipped, or alone in a zip.
+and recognizes which by itself; with --boxes also a separate file of boxes. JSON and CSV may be gzipped, or alone in a zip.
 docs/metadata.md says what is read of each, and what is not.
 
 Writes, into the folder --megadb, DATASET.parquet with a row for each image,
@@ -41,11 +42,14 @@ import msgspec
 from classification.artifacts import image_table, layout, left_out, step_log
 from classification.artifacts.dataset_list import DatasetEntry
 from classification.megadb import (
+    camtrap_dp,
+    coco_camera_traps,
     csv_columns,
     csv_rows,
     finishing,
     folders,
     lila_csv,
+    megadetector_boxes,
     plain_csv,
     standards,
     store,
@@ -69,6 +73,14 @@ _LISTED = (
     *("location_from", "source"),
 )
 
+_CALLED = {
+    Standard.COCO: "COCO Camera Traps JSON",
+    Standard.LILA: "LILA's table",
+    Standard.CAMTRAP_DP: "Camtrap DP packages",
+    Standard.CSV: "CSV tables of your own",
+    Standard.FOLDERS: "folders of images",
+}
+
 # So many images are looked for below --images-dir.
 _SAMPLE = 100
 
@@ -83,6 +95,9 @@ class Arguments(argparse.Namespace):
     dataset: str | None
     format: str | None
     boxes: Path | None
+    box_threshold: float | None
+    no_own_boxes: bool
+    machine_labels: bool
     images_dir: Path | None
     base_url: str | None
     container: str | None
@@ -157,8 +172,27 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         "--boxes",
         type=cli.existing_file,
         metavar="JSON",
-        help="a separate file of boxes: COCO Camera Traps bounding boxes, drawn by "
-        "people",
+        help="a separate file of boxes, which replace those that its images had: COCO "
+        "Camera Traps bounding boxes, or MegaDetector's detections, which then count as "
+        "drawn by people (cache_batchapi_outputs keeps their confidences)",
+    )
+    parser.add_argument(
+        "--box-threshold",
+        type=cli.fraction,
+        metavar="CONF",
+        help="take MegaDetector's boxes of at least this confidence (default: "
+        f"{megadetector_boxes.DEFAULT_THRESHOLD})",
+    )
+    parser.add_argument(
+        "--no-own-boxes",
+        action="store_true",
+        help="leave the boxes of a COCO Camera Traps JSON out; its labels count",
+    )
+    parser.add_argument(
+        "--machine-labels",
+        action="store_true",
+        help="take what a machine classified in a Camtrap DP package, too (default: "
+        "only what people did)",
     )
     parser.add_argument(
         "--location-from",
@@ -355,6 +389,10 @@ def _open_log(source: Source, options: Options) -> step_log.StepLog:
             "source": str(source.path),
             "format": source.standard.value,
             "boxes": str(source.boxes) if source.boxes else None,
+            "box_threshold": source.found.threshold if source.boxes else None,
+            "own_boxes": source.coco.boxes,
+            "machine_labels": source.package.machine_labels,
+            "cloud": source.cloud.value,
             "location_from": options.entry.location_from,
             "columns": {
                 role: "+".join(names) for role, names in source.table.columns.items()
@@ -452,6 +490,13 @@ def _run(args: Arguments, path: Path) -> None:
         standard=standard,
         dataset=args.dataset.strip() if args.dataset else None,
         boxes=args.boxes,
+        found=megadetector_boxes.Options(
+            megadetector_boxes.DEFAULT_THRESHOLD
+            if args.box_threshold is None
+            else args.box_threshold
+        ),
+        coco=coco_camera_traps.Options(boxes=not args.no_own_boxes),
+        package=camtrap_dp.Options(machine_labels=args.machine_labels),
         table=plain_csv.Options(
             columns=args.columns,
             join=args.join,
@@ -471,27 +516,30 @@ def _run(args: Arguments, path: Path) -> None:
 
 
 def _check_options(args: Arguments, standard: Standard) -> None:
-    """Refuses options that say nothing about the source, and a missing name."""
-    of_tables = {
-        "--columns": args.columns,
-        "--join": args.join,
-        "--dates": args.dates,
-        "--delimiter": args.delimiter != ",",
-        "--encoding": args.encoding != csv_rows.UTF_8,
+    """Refuses options that say nothing about the source."""
+    given = {
+        "--columns": (args.columns, Standard.CSV),
+        "--join": (args.join, Standard.CSV),
+        "--dates": (args.dates, Standard.CSV),
+        "--delimiter": (args.delimiter != ",", Standard.CSV),
+        "--encoding": (args.encoding != csv_rows.UTF_8, Standard.CSV),
+        "--layout": (args.layout, Standard.FOLDERS),
+        "--cloud": (args.cloud, Standard.LILA),
+        "--no-own-boxes": (args.no_own_boxes, Standard.COCO),
+        "--machine-labels": (args.machine_labels, Standard.CAMTRAP_DP),
     }
-    given = [flag for flag, value in of_tables.items() if value]
-    if given and standard != Standard.CSV:
+    for flag, (value, meant) in given.items():
+        if value and standard != meant:
+            raise ConfigurationError(
+                f"{flag} is for {_CALLED[meant]}, and {args.source} is read as "
+                f"{standard}; --format {meant} says otherwise"
+            )
+    if args.box_threshold is not None and not (
+        args.boxes and megadetector_boxes.is_megadetector(args.boxes)
+    ):
         raise ConfigurationError(
-            f"{given[0]} is for CSV tables, and {args.source} is read as {standard}; "
-            "--format csv reads it as one"
-        )
-    if args.layout and standard != Standard.FOLDERS:
-        raise ConfigurationError(
-            f"--layout is for folders of images, and {args.source} is read as {standard}"
-        )
-    if args.cloud and standard != Standard.LILA:
-        raise ConfigurationError(
-            f"--cloud is for LILA's table, and {args.source} is read as {standard}"
+            "--box-threshold is for MegaDetector's detections, and "
+            + (f"{args.boxes} holds none" if args.boxes else "there is no --boxes")
         )
 
 

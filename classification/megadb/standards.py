@@ -9,10 +9,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from classification.megadb import (
+    camtrap_dp,
     coco_camera_traps,
     csv_rows,
     folders,
     lila_csv,
+    megadetector_boxes,
     plain_csv,
 )
 from classification.runtime.errors import ArtifactError, ConfigurationError
@@ -47,7 +49,10 @@ class Source:
         standard: how it is written down.
         dataset: what the dataset is called; of a source of several, the one to import,
             None for all.
-        boxes: a separate file of boxes, or None.
+        boxes: a separate file of boxes, of COCO Camera Traps or MegaDetector, or None.
+        found: which of MegaDetector's boxes are taken.
+        coco: how a COCO Camera Traps JSON is read.
+        package: how a Camtrap DP package is read.
         table: how a plain CSV is read.
         layout: what the folders of images mean, see ``folders``.
         cloud: whose URLs count, of LILA's.
@@ -59,6 +64,11 @@ class Source:
     standard: Standard
     dataset: str | None = None
     boxes: Path | None = None
+    found: megadetector_boxes.Options = field(
+        default_factory=megadetector_boxes.Options
+    )
+    coco: coco_camera_traps.Options = field(default_factory=coco_camera_traps.Options)
+    package: camtrap_dp.Options = field(default_factory=camtrap_dp.Options)
     table: plain_csv.Options = field(default_factory=plain_csv.Options)
     layout: Sequence[str] = (folders.DEFAULT_LAYOUT,)
     cloud: lila_csv.Cloud = lila_csv.Cloud.GCP
@@ -186,15 +196,15 @@ class _Single:
         source = self.source
         match source.standard:
             case Standard.COCO:
-                coco_camera_traps.read(source.path, staging)
+                coco_camera_traps.read(source.path, staging, source.coco)
+            case Standard.CAMTRAP_DP:
+                camtrap_dp.read(source.path, staging, source.package)
             case Standard.CSV:
                 plain_csv.read(source.path, staging, source.table)
             case Standard.FOLDERS:
                 folders.read(source.path, staging, source.layout)
-            case _:
-                raise ConfigurationError(
-                    f"--format {source.standard} is not in this version"
-                )
+            case Standard.LILA:
+                raise ValueError("LILA's table is of several datasets")
         _stage_boxes(source, staging)
 
 
@@ -218,5 +228,9 @@ class _Several:
 
 
 def _stage_boxes(source: Source, staging: Staging) -> None:
-    if source.boxes is not None:
+    if source.boxes is None:
+        return
+    if megadetector_boxes.is_megadetector(source.boxes):
+        megadetector_boxes.read(source.boxes, staging, source.found)
+    else:
         coco_camera_traps.read_boxes(source.boxes, staging)

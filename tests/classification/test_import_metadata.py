@@ -272,17 +272,38 @@ def test_the_list_of_a_store(bench: Bench, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
+    ("arguments", "standard", "meant"),
+    [
+        ("--columns file=a", "coco", "CSV tables of your own; csv"),
+        ("--layout label", "csv", "folders of images; folders"),
+        ("--cloud aws", "csv", "LILA's table; lila"),
+        ("--no-own-boxes", "csv", "COCO Camera Traps JSON; coco"),
+        ("--machine-labels", "coco", "Camtrap DP packages; camtrapdp"),
+    ],
+)
+def test_a_flag_that_says_nothing_about_the_source_is_refused(
+    bench: Bench,
+    arguments: str,
+    standard: str,
+    meant: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = bench.source(TABLE)
+    flag, *value = arguments.split()
+    given = ("--dataset", "x", "--format", standard, flag, *value)
+    assert bench.run(source, *given) == 1
+    called, otherwise = meant.split("; ")
+    [line] = remarks(capsys)
+    assert line == (
+        f"error: {flag} is for {called}, and {source} is read as {standard}; "
+        f"--format {otherwise} says otherwise"
+    )
+    assert not bench.megadb.exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ("--layout", "label", "--dataset", "x"),
-            "--layout is for folders of images, and {source} is read as csv",
-        ),
-        (
-            ("--format", "coco", "--columns", "file=a", "--dataset", "x"),
-            "--columns is for CSV tables, and {source} is read as coco; --format csv "  # noqa: ISC004 - one message
-            "reads it as one",
-        ),
         ((), "--dataset says what the dataset is called"),
         (
             ("--dataset", "../x"),
@@ -504,11 +525,103 @@ def test_lila_s_table_and_a_folder_of_ones_own(
     assert (entry.root, entry.base_url) == (str(folder), None)
 
 
-def test_a_cloud_is_only_lila_s(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
+COCO = {
+    "images": [
+        {"id": n, "file_name": f"a/{n}.jpg", "width": 100, "height": 100}
+        for n in (1, 2)
+    ],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10]}],
+    "categories": [{"id": 1, "name": "elk"}],
+}
+DETECTED = {
+    "info": {"detector": "md_v5a.0.0.pt", "format_version": "1.3"},
+    "detection_categories": {"1": "animal"},
+    "images": [
+        {
+            "file": f"bucket/elks/a/{n}.jpg",
+            "detections": [
+                {"category": "1", "conf": conf, "bbox": [0.5, 0.5, conf / 10, 0.1]}
+                for conf in (0.1, 0.2, 0.8)
+            ],
+        }
+        for n in (2, 3)
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "widths"),
+    [
+        ((), [[0.1], [0.02, 0.08]]),
+        (("--box-threshold", "0.8"), [[0.1], [0.08]]),
+        (("--box-threshold", "0", "--no-own-boxes"), [None, [0.01, 0.02, 0.08]]),
+    ],
+)
+def test_boxes_of_megadetector(
+    bench: Bench, arguments: tuple[str, ...], widths: list[list[float] | None]
 ) -> None:
-    source = bench.source(TABLE)
-    assert bench.run(source, "--dataset", "x", "--cloud", "aws") == 1
+    source = bench.source(json.dumps(COCO), "cct.json")
+    found = bench.source(json.dumps(DETECTED), "md.json")
+    assert bench.run(source, "--dataset", "x", "--boxes", found, *arguments) == 0
+    rows = bench.rows("x")
+    assert [
+        row["boxes"] and [box["bbox"][2] for box in row["boxes"]] for row in rows
+    ] == [wide and [pytest.approx(width) for width in wide] for wide in widths]
+    assert [row["labels"] for row in rows] == [["elk"], []]
+
+
+@pytest.mark.parametrize("with_boxes", [True, False])
+def test_a_threshold_is_only_of_megadetector(
+    bench: Bench, with_boxes: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = bench.source(json.dumps(COCO), "cct.json")
+    boxes = ("--boxes", source) if with_boxes else ()
+    assert bench.run(source, "--dataset", "x", "--box-threshold", 0.5, *boxes) == 1
+    why = f"{source} holds none" if with_boxes else "there is no --boxes"
     assert remarks(capsys) == [
-        f"error: --cloud is for LILA's table, and {source} is read as csv"
+        f"error: --box-threshold is for MegaDetector's detections, and {why}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "labels"),
+    [((), [["elk"], []]), (("--machine-labels",), [["elk"], ["fox"]])],
+)
+def test_a_camtrap_dp_package(
+    bench: Bench, arguments: tuple[str, ...], labels: list[list[str]]
+) -> None:
+    for name, content in PACKAGE.items():
+        bench.source(content, name)
+    assert bench.run(bench.folder, "--dataset", "x", *arguments) == 0
+    rows = bench.rows("x")
+    assert [(row["file"], row["location"]) for row in rows] == [
+        ("m/1.jpg", "ridge"),
+        ("m/2.jpg", "ridge"),
+    ]
+    assert [row["labels"] for row in rows] == labels
+
+
+PACKAGE = {
+    "datapackage.json": json.dumps(
+        {
+            "profile": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0/camtrap-dp-profile.json",
+            "resources": [
+                {
+                    "name": name,
+                    "path": f"{name}.csv",
+                    "profile": "tabular-data-resource",
+                }
+                for name in ("deployments", "media", "observations")
+            ],
+        }
+    ),
+    "deployments.csv": "deploymentID,locationID,deploymentStart,deploymentEnd\n"
+    "d,ridge,2020-05-30T00:00:00Z,2020-06-30T00:00:00Z\n",
+    "media.csv": "mediaID,deploymentID,timestamp,filePath,filePublic,fileMediatype\n"
+    "1,d,2020-05-30T04:57:37Z,m/1.jpg,true,image/jpeg\n"
+    "2,d,2020-05-30T05:57:37Z,m/2.jpg,true,image/jpeg\n",
+    "observations.csv": "observationID,deploymentID,mediaID,eventStart,eventEnd,"
+    "observationLevel,observationType,scientificName,classificationMethod\n"
+    "1,d,1,2020-05-30T04:57:37Z,2020-05-30T04:57:37Z,media,animal,elk,human\n"
+    "2,d,2,2020-05-30T05:57:37Z,2020-05-30T05:57:37Z,media,animal,fox,machine\n",
+}
