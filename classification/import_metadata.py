@@ -56,7 +56,7 @@ from classification.megadb import (
 )
 from classification.megadb.staging import Staging
 from classification.megadb.standards import Source, Standard
-from classification.runtime import cli
+from classification.runtime import atomic, cli
 from classification.runtime.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -359,7 +359,8 @@ def _placed(entry: DatasetEntry, base_url: str | None) -> DatasetEntry:
 def _import(
     reader: Reader, dataset: str, megadb: Path, entry: DatasetEntry
 ) -> Imported:
-    with Staging.open(megadb) as staging:
+    # A killed run leaves the table, what it left out and the store's list as they were.
+    with Staging.open(megadb) as staging, atomic.together():
         reader.stage(dataset, staging)
         imported = finishing.finish(
             staging, dataset=dataset, location_from=entry.location_from, megadb=megadb
@@ -367,7 +368,8 @@ def _import(
         if entry.root:
             files = finishing.sample_files(staging, _SAMPLE)
             _look_for(Path(entry.root) / entry.path_prefix, files)
-    store.put(megadb, dataset, msgspec.structs.replace(entry, images=imported.images))
+        entry = msgspec.structs.replace(entry, images=imported.images)
+        store.put(megadb, dataset, entry)
     return imported
 
 

@@ -113,7 +113,6 @@ def finish(
     _list_left_out(staging.connection)
     imported = _count(staging.connection)
     left_out.write(listed, _left_out(staging.connection))
-    # Last, so that next to no time passes until the store's list says the same.
     image_table.write(table, _batches(staging.connection, dataset, imported.images))
     return imported
 

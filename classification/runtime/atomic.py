@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -42,13 +43,46 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
             if sync:
                 os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-        if sync:
-            _sync_folder(path.parent)
+        waiting = _WAITING.get()
+        if waiting is None:
+            _appear(temporary, path, sync=sync)
+        else:
+            waiting.append((temporary, path))
+            temporary = None
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Lets the files of ``replacing`` that end in this block appear at its end.
+
+    They do so one right after the other, in the order in which they were written. Where
+    the block raises, none does. Until then they cannot be read. It holds for the thread
+    that enters it, and blocks within it are part of it.
+
+    Raises:
+        StorageError: a file cannot take its place.
+    """
+    if _WAITING.get() is not None:
+        yield
+        return
+    waiting: list[tuple[Path, Path]] = []
+    token = _WAITING.set(waiting)
+    try:
+        yield
+        for temporary, path in waiting:
+            try:
+                _appear(temporary, path, sync=True)
+            except OSError as error:
+                reason = error.strerror or error
+                raise StorageError(f"cannot write {path}: {reason}") from error
+    finally:
+        _WAITING.reset(token)
+        for temporary, _ in waiting:
             temporary.unlink(missing_ok=True)
 
 
@@ -68,6 +102,12 @@ def check_writable(folder: Path) -> None:
         raise StorageError(f"cannot write into {folder}: {reason}") from error
 
 
+def _appear(temporary: Path, path: Path, *, sync: bool) -> None:
+    temporary.replace(path)
+    if sync:
+        _sync_folder(path.parent)
+
+
 def _refuse_special(path: Path) -> None:
     # The rename would put a plain file in the place of /dev/null or of a pipe.
     if path.exists() and not path.is_file():
@@ -80,6 +120,10 @@ def _read_umask() -> int:
     return umask
 
 
+# What waits for the end of ``together``; None outside of it.
+_WAITING: ContextVar[list[tuple[Path, Path]] | None] = ContextVar(
+    "_WAITING", default=None
+)
 _UMASK = _read_umask()  # once, at import: reading it is not thread-safe
 
 

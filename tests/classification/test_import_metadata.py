@@ -379,6 +379,23 @@ def test_a_failed_import_keeps_the_dataset_that_was_there(
     assert bench.content() == before
 
 
+def test_an_import_that_fails_at_its_end_changes_nothing(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was left out is known before the table is written, and says no more."""
+    assert bench.run(bench.source(TABLE), "--dataset", "x") == 0
+    table = image_table.path_of(bench.megadb, "x")
+    table.unlink()
+    before = bench.content()
+    table.mkdir()
+    other = bench.source("file\n../b.jpg\nc.jpg\n")
+    assert bench.run(other, "--dataset", "x") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: cannot write {table}: not a plain file"
+    table.rmdir()
+    assert bench.content() == before
+
+
 def test_two_imports_into_one_store(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from classification.runtime.atomic import check_writable, replacing
+from classification.runtime.atomic import check_writable, replacing, together
 from classification.runtime.errors import StorageError
 
 
@@ -111,3 +111,53 @@ def test_whether_a_folder_can_be_written_is_known_beforehand(tmp_path: Path) -> 
         check_writable(tmp_path / "file" / "folder")
     with pytest.raises(StorageError, match=r"cannot write into .*: File exists"):
         check_writable(tmp_path / "file")
+
+
+def test_files_appear_together(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    with together():
+        for path in (old, new):
+            with replacing(path) as file:
+                file.write(b"new")
+        with together(), replacing(tmp_path / "inner"):
+            pass
+        assert old.read_bytes() == b"old"
+        assert not new.exists()
+    assert [old.read_bytes(), new.read_bytes()] == [b"new"] * 2
+    assert names(tmp_path) == ["inner", "new", "old"]
+    with replacing(old) as file:
+        file.write(b"at once")
+    assert old.read_bytes() == b"at once"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
+def test_d36_none_of_the_files_appears_where_one_fails(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def write_half() -> None:
+        with together():
+            with replacing(path) as file:
+                file.write(b"new")
+            with replacing(tmp_path / "b"):
+                raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_file_that_cannot_take_its_place_is_named(tmp_path: Path) -> None:
+    def write() -> None:
+        with together():
+            with replacing(tmp_path / "a") as file:
+                file.write(b"new")
+            (tmp_path / "a").mkdir()
+
+    with pytest.raises(StorageError, match=rf"^cannot write {tmp_path}/a: "):
+        write()
+    assert names(tmp_path) == ["a"]
