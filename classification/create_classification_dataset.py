@@ -3,10 +3,11 @@
 Reads:
   OUTPUT_DIR/queried_images.json of json_validator (or --queried-images-json)
   the detection cache and the crops of detect_and_crop
+  the metadata store of import_metadata, with --megadb
 Writes into OUTPUT_DIR, with --mode csv:
   classification_ds.csv           one row for each crop
   label_index.json                the labels and their numbers
-  classification_ds_left_out.csv  images and crops that are not in it, and why
+  classification_ds_left_out.csv  images and crops that are not in it, and why of each
 and with --mode splits, out of classification_ds.csv:
   splits.json           the locations of train, val and test
   splits_summary.csv    crops and locations of each label in each split; also on stdout
@@ -15,6 +16,15 @@ All crops of a location are in one split. --method balanced, the default, puts e
 into every split wherever the locations allow it, and names the labels that block each
 other; then it brings each label's crops as near as it can to the fractions asked for.
 
+With --megadb no sequence is taken apart either: locations that hold parts of one go into
+the same split. Images of a dataset whose sequence has the same id are one sequence. Where
+cameras number their sequences each for itself, that would join them all: import with the
+camera's column joined to the sequence's (--columns sequence=CAMERA+SEQUENCE), or leave
+--megadb out.
+
+With --match-test the test set is the other one's: its rows at its test locations, and none
+of one's own rows at these locations or of the same crops.
+
 Example:
   create_classification_dataset.py run --cropped-images-dir crops --detector-output-cache-dir mdcache --detector-version 4.1 --threshold 0.8 --val-frac 0.2 --test-frac 0.2
 """
@@ -22,6 +32,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import sys
 from dataclasses import dataclass
@@ -31,36 +42,54 @@ from typing import TYPE_CHECKING
 from classification.artifacts import (
     crops_left_out,
     dataset_csv,
-    detection_cache,
     label_index,
     label_spec,
-    layout,
     queried_images,
     split_summary,
     splits,
     step_log,
 )
-from classification.artifacts.left_out import LeftOut
+from classification.cropping.cached_animals import CachedAnimals
 from classification.cropping.existing import ExistingCrops
-from classification.cropping.wanted import animal_categories
 from classification.dataset import counting, rows
 from classification.dataset.counts import Fractions
+from classification.megadb import spanning
+from classification.megadb.reading import MetadataStore
 from classification.runtime import cli, progress, tables
-from classification.runtime.errors import ArtifactError, ConfigurationError
+from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
+from classification.runtime.name_set import NameSet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from classification.artifacts.dataset_csv import CropRow
+    from classification.artifacts.left_out import LeftOut
     from classification.artifacts.splits import Location
     from classification.artifacts.step_log import StepLog
+    from classification.dataset.counting import Crops
     from classification.dataset.splitting import Choice
+    from classification.megadb.spanning import Spanning
 
 STEP = "create_classification_dataset"
 CSV, SPLITS = "csv", "splits"
 METHODS = ("balanced", "random", "smallest_first")
 _FEW_LOCATIONS = 3
+# Enough that each folder is listed once, in whatever order the images come.
+_FOLDERS = 100_000
+_FEWEST = 2  # locations that can be split
 _NOTHING = 1e-9
+_WAY_OUT_BY_REASON = {
+    rows.NO_CROP: "detect_and_crop --cropped-images-dir makes them; ",
+    rows.NOT_DETECTED: "detect_and_crop --run-detector finds boxes; ",
+    rows.NOT_CONFIDENT: "--threshold says how sure is enough; ",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +110,7 @@ class Arguments(argparse.Namespace):
     test_frac: float | None
     method: str
     label_spec: Path | None
+    megadb: Path | None
     seed: int
     logdir: Path | None
     verbose: bool
@@ -93,16 +123,17 @@ class Sources:
     Attributes:
         queried_images: the images.
         crops_dir: root of the crops.
-        cache_dir: the detection cache.
-        detector_version: names the folder of the cache, and crops.
+        cache_dir: the detection cache; None where people drew all boxes.
+        detector_version: names the folder of the cache, and crops; None for the only
+            one of the cache.
         threshold: least confidence of a detector's box, in [0, 1].
         min_locs: labels at fewer locations are dropped; None for no limit.
     """
 
     queried_images: Path
     crops_dir: Path
-    cache_dir: Path
-    detector_version: str
+    cache_dir: Path | None
+    detector_version: str | None
     threshold: float
     min_locs: int | None
 
@@ -115,12 +146,14 @@ class Splitting:
         fractions: what each split is to hold.
         method: one of ``METHODS``.
         label_spec: whose ``prioritize`` says which datasets to test on, or None.
+        megadb: metadata store that knows the sequences to keep together, or None.
         seed: of the random numbers.
     """
 
     fractions: Fractions
     method: str
     label_spec: Path | None
+    megadb: Path | None
     seed: int
 
 
@@ -130,10 +163,12 @@ class Match:
 
     Attributes:
         rows: its table of crops.
-        test: its test locations.
+        splits: which split its locations are in.
+        test: its test locations, at least one.
     """
 
     rows: Path
+    splits: Path
     test: frozenset[Location]
 
 
@@ -173,7 +208,12 @@ def _add_csv(parser: argparse.ArgumentParser) -> None:
         help="the images (default: OUTPUT_DIR/queried_images.json)",
     )
     add("-c", "--cropped-images-dir", type=Path, help="root of the crops")
-    add("-d", "--detector-output-cache-dir", type=Path, help="the detection cache")
+    add(
+        "-d",
+        "--detector-output-cache-dir",
+        type=Path,
+        help="the detection cache; not needed where people drew the boxes of all images",
+    )
     add(
         "-v",
         "--detector-version",
@@ -215,6 +255,13 @@ def _add_splits(parser: argparse.ArgumentParser) -> None:
         help="label specification, whose prioritize says which datasets each label is "
         "to be validated and tested on",
     )
+    add(
+        "--megadb",
+        type=Path,
+        metavar="DIR",
+        help="metadata store of import_metadata: locations that hold parts of one "
+        "sequence go into the same split",
+    )
     add("--seed", type=int, default=0, help="of random numbers (default: %(default)s)")
 
 
@@ -232,7 +279,9 @@ def run(
         PipelineError: a file that is missing or breaks its format, or nothing to split.
     """
     taken_over = _read_match(match)
-    log = step_log.StepLog(step=STEP, options={"output_dir": str(output_dir)})
+    log = step_log.StepLog(
+        step=STEP, options=_options_to_log(output_dir, sources, splitting)
+    )
     if sources:
         _make_csv(output_dir, sources, taken_over, log)
     if splitting:
@@ -240,132 +289,186 @@ def run(
     _logger.info("log: %s", step_log.write(logdir, log))
 
 
+def _options_to_log(
+    output_dir: Path, sources: Sources | None, splitting: Splitting | None
+) -> dict[str, str | int | float | None]:
+    options: dict[str, str | int | float | None] = {"output_dir": str(output_dir)}
+    if sources:
+        options |= {"threshold": sources.threshold, "min_locs": sources.min_locs}
+    if splitting:
+        options |= {
+            "val_frac": splitting.fractions.val,
+            "test_frac": splitting.fractions.test,
+            "method": splitting.method,
+            "seed": splitting.seed,
+        }
+    return options
+
+
 def _read_match(match: tuple[Path, Path] | None) -> Match | None:
     if match is None:
         return None
-    return Match(rows=match[0], test=frozenset(splits.read(match[1]).test))
+    table, path = match
+    test = frozenset(splits.read(path).test)
+    if not test:
+        raise ConfigurationError(f"{path}: --match-test: it has no test locations")
+    return Match(rows=table, splits=path, test=test)
 
 
 def _make_csv(
     output_dir: Path, sources: Sources, match: Match | None, log: StepLog
 ) -> None:
-    skipped: list[tuple[str, str]] = []
-    with dataset_csv.Spool(output_dir) as spool:
-        own = _own_rows(sources, skipped)
-        test = match.test if match else frozenset()
-        spool.add(row for row in own if (row.dataset, row.location) not in test)
-        dropped = _rare_labels(spool.rows(), sources.min_locs)
-        labels: set[str] = set()
-        kept = _kept_rows(spool.rows(), match, dropped, labels)
-        count = dataset_csv.write(output_dir / dataset_csv.FILENAME, kept)
-    label_index.write(output_dir / label_index.FILENAME, sorted(labels))
-    with crops_left_out.writing(output_dir / crops_left_out.FILENAME) as table:
-        table.writerows(LeftOut(_kind(why), item, why) for item, why in skipped)
-    _log_csv(log, skipped, dropped, count)
-    _logger.info(
-        "%s: %d crops of %d labels; %d images and crops left out, see %s",
-        output_dir / dataset_csv.FILENAME,
-        count,
-        len(labels),
-        len(skipped),
-        crops_left_out.FILENAME,
+    _check_sources(sources)
+    path = output_dir / dataset_csv.FILENAME
+    listed = output_dir / crops_left_out.FILENAME
+    log.counts["crops"] = 0
+    with (
+        crops_left_out.writing(listed) as table,
+        dataset_csv.Spool(output_dir) as own,
+        dataset_csv.Spool(output_dir) as tested,
+    ):
+        leave_out = _counting(table.writerow, log.counts)
+        theirs = _take_over(match, tested)
+        own.add(_own_rows(sources, leave_out))
+        rare = _find_rare(own, sources.min_locs)
+        cells: set[str] = set()
+        kept = _kept_rows(own.rows(), rare, match, theirs, leave_out)
+        both = itertools.chain(kept, tested.rows())
+        log.counts["crops"] = dataset_csv.write(path, _noting_labels(both, cells))
+    labels = sorted(
+        {label for cell in cells for label in dataset_csv.split_labels(cell)}
     )
-    if dropped:
-        _logger.info("--min-locs drops %s", ", ".join(sorted(dropped)))
-    if not count:
+    label_index.write(output_dir / label_index.FILENAME, labels)
+    log.extra["labels_dropped"] = sorted(rare)
+    _say_csv(path, listed, labels, log)
+
+
+def _find_rare(own: dataset_csv.Spool, min_locs: int | None) -> frozenset[str]:
+    return rows.rare_labels(own.rows(), min_locs) if min_locs else frozenset()
+
+
+def _check_sources(sources: Sources) -> None:
+    if not sources.queried_images.exists():
+        raise ArtifactError(
+            "missing; json_validator --output-dir writes it, and --queried-images-json "
+            "says where it is",
+            where=str(sources.queried_images),
+        )
+    if not sources.crops_dir.is_dir():
         raise ConfigurationError(
-            f"no crop is left; {output_dir / crops_left_out.FILENAME} says why of each"
+            f"{sources.crops_dir}: no such folder; detect_and_crop --cropped-images-dir "
+            "makes it"
         )
 
 
-def _kind(reason: str) -> str:
-    is_crop = reason == rows.NO_CROP
-    return crops_left_out.CROP if is_crop else crops_left_out.IMAGE
+def _counting(
+    write: Callable[[LeftOut], object], counts: dict[str, int]
+) -> Callable[[LeftOut], None]:
+    """Returns a function that lists what is left out, and counts it by reason."""
+
+    def leave_out(item: LeftOut) -> None:
+        write(item)
+        kind = rows.kind_of(item)
+        counts[kind] = counts.get(kind, 0) + 1
+
+    return leave_out
 
 
-def _log_csv(
-    log: StepLog, skipped: Sequence[tuple[str, str]], dropped: Iterable[str], rows: int
-) -> None:
-    log.counts["crops"] = rows
-    for _, reason in skipped:
-        log.counts[reason] = log.counts.get(reason, 0) + 1
-    log.extra["labels_dropped"] = sorted(dropped)
+def _say_csv(path: Path, listed: Path, labels: Sequence[str], log: StepLog) -> None:
+    """Says what was made.
+
+    Raises:
+        ConfigurationError: nothing was.
+    """
+    crops = log.counts["crops"]
+    reasons = sorted(
+        (-count, reason) for reason, count in log.counts.items() if reason != "crops"
+    )
+    why = "; ".join(f"{-count} x {reason}" for count, reason in reasons)
+    if log.extra["labels_dropped"]:
+        _logger.info("--min-locs drops %s", ", ".join(log.extra["labels_dropped"]))
+    if not crops:
+        way_out = _WAY_OUT_BY_REASON.get(reasons[0][1], "") if reasons else ""
+        raise ConfigurationError(
+            f"{path}: no crop is left: {why or 'no image was queried'}; {way_out}"
+            f"{listed} lists each"
+        )
+    _logger.info(
+        "%s: %d crops of %d labels; %s lists what was left out: %s",
+        path,
+        crops,
+        len(labels),
+        listed,
+        why or "nothing",
+    )
 
 
-def _own_rows(sources: Sources, skipped: list[tuple[str, str]]) -> Iterator[CropRow]:
+def _take_over(match: Match | None, tested: dataset_csv.Spool) -> NameSet:
+    """Puts the rows of another test set aside; returns their crops."""
+    crops = NameSet()
+    if match is None:
+        return crops
+
+    def taken() -> Iterator[CropRow]:
+        for row in dataset_csv.read(match.rows):
+            if (row.dataset, row.location) in match.test:
+                crops.add(row.path)
+                yield row
+
+    tested.add(taken())
+    if not len(crops):
+        raise ConfigurationError(
+            f"{match.rows} has no crop at the test locations of {match.splits}; "
+            "--match-test wants two files of one training set"
+        )
+    return crops
+
+
+def _own_rows(
+    sources: Sources, leave_out: Callable[[LeftOut], None]
+) -> Iterator[CropRow]:
     file = queried_images.open_file(sources.queried_images)
-    crops = ExistingCrops(sources.crops_dir)
-    suffix = layout.training_suffix(sources.detector_version)
-    dataset, boxes = None, _Found()
+    crops = ExistingCrops(sources.crops_dir, folders_kept=_FOLDERS)
+    cached = CachedAnimals(
+        sources.cache_dir, sources.detector_version, threshold=sources.threshold
+    )
     shown = progress.track(file.images(), total=file.image_count, unit="images")
     for name, image in shown:
-        if image.dataset != dataset:
-            dataset, boxes = image.dataset, _find_boxes(sources, image.dataset)
-        below = name[len(image.dataset) + 1 :]
-        taken = rows.take(
-            name, image, boxes.confident.get(below), suffix=suffix, crops=crops
-        )
-        if below in boxes.failed and image.boxes is None:
-            skipped.append((name, rows.DETECTOR_FAILED))
-        else:
-            skipped += taken.left_out
+        found = None if image.boxes is not None else cached.of(name, image.dataset)
+        try:
+            taken = rows.take(name, image, found, suffix=cached.suffix, crops=crops)
+        except ArtifactError:
+            with in_file(sources.queried_images):
+                raise
+        for item in taken.left_out:
+            leave_out(item)
         yield from taken.rows
 
 
-class _Found:
-    """What a detector found in a dataset.
-
-    Attributes:
-        confident: (index, confidence) of the animals it is sure enough of, by file.
-        failed: files that it failed on.
-    """
-
-    def __init__(self) -> None:
-        self.confident: dict[str, tuple[rows.Box, ...]] = {}
-        self.failed: set[str] = set()
-
-
-def _find_boxes(sources: Sources, dataset: str) -> _Found:
-    found = _Found()
-    file = detection_cache.find(sources.cache_dir, sources.detector_version, dataset)
-    if file is None:
-        return found
-    animals = animal_categories(file.header.detection_categories)
-    for image in file.images():
-        if image.detections is None:
-            found.failed.add(image.file)
-            continue
-        found.confident[image.file] = tuple(
-            (index, box.conf if box.conf is not None else 1.0)
-            for index, box in enumerate(image.detections)
-            if box.category in animals
-            and (box.conf is None or box.conf >= sources.threshold)
-        )
-    return found
-
-
-def _rare_labels(found: Iterable[CropRow], min_locs: int | None) -> set[str]:
-    if min_locs is None:
-        return set()
-    places = rows.labels_at(found)
-    return {label for label, where in places.items() if len(where) < min_locs}
-
-
 def _kept_rows(
-    own: Iterable[CropRow], match: Match | None, dropped: set[str], labels: set[str]
+    own: Iterable[CropRow],
+    rare: Collection[str],
+    match: Match | None,
+    theirs: NameSet,
+    leave_out: Callable[[LeftOut], None],
 ) -> Iterator[CropRow]:
-    """Yields the rows to write, and collects their labels."""
+    """Yields the rows that all crops together leave."""
     for row in own:
-        kept = rows.without_labels(row, dropped)
-        if kept is not None:
-            labels.update(kept.labels)
+        kept = rows.without_labels(row, rare) if rare else row
+        if match and row.path in theirs:
+            continue  # it comes with their rows
+        if match and (row.dataset, row.location) in match.test:
+            leave_out(rows.left_out(row, rows.AT_TEST_LOCATION))
+        elif kept is None:
+            leave_out(rows.left_out(row, rows.AT_FEW_LOCATIONS))
+        else:
             yield kept
-    if match is None:
-        return
-    for row in dataset_csv.read(match.rows):
-        if (row.dataset, row.location) in match.test:
-            labels.update(row.labels)
-            yield row
+
+
+def _noting_labels(found: Iterable[CropRow], cells: set[str]) -> Iterator[CropRow]:
+    for row in found:
+        cells.add(row.label)
+        yield row
 
 
 def _make_splits(
@@ -379,12 +482,8 @@ def _make_splits(
     path = output_dir / dataset_csv.FILENAME
     crops = counting.count_crops(dataset_csv.read(path))
     test = match.test if match else frozenset()
-    if len(crops.keys() - test) < 2:  # noqa: PLR2004 - one location cannot be split
-        raise ConfigurationError(
-            f"{path}: all crops are of one location, so there is nothing to split; "
-            "import_metadata --location-from day, sequence or folder makes several"
-        )
-    places = counting.group(crops)
+    _check_locations(path, crops, match)
+    places = _find_places(path, crops, splitting.megadb, test, log)
     counts = counting.count_places(
         crops, places, test=test, datasets_by_label=_prioritized(splitting.label_spec)
     )
@@ -396,7 +495,10 @@ def _make_splits(
     )
     targets = _targets(splitting.fractions, test)
     summary = counting.summarize(counts, choice.split, targets)
-    splits.write(output_dir / splits.FILENAME, counting.to_splits(places, choice.split))
+    splits.write(
+        output_dir / splits.FILENAME,
+        counting.to_splits(places, choice.split, test=test),
+    )
     split_summary.write(output_dir / split_summary.FILENAME, summary)
     table = [split_summary.COLUMNS, *(row.cells() for row in summary)]
     sys.stdout.writelines(f"{line}\n" for line in tables.align(table))
@@ -408,6 +510,104 @@ def _make_splits(
         choice.score,
         len(choice.missing),
     )
+
+
+def _check_locations(path: Path, crops: Crops, match: Match | None) -> None:
+    """Makes sure that there is something to split.
+
+    Raises:
+        ConfigurationError: there is not, or nothing to test on.
+    """
+    test = match.test if match else frozenset()
+    if not crops:
+        raise ConfigurationError(f"{path}: no crop, so there is nothing to split")
+    if match and not crops.keys() & test:
+        raise ConfigurationError(
+            f"{path} has no crop at the test locations of {match.splits}; --mode csv "
+            "with the same --match-test takes them over"
+        )
+    if len(crops.keys() - test) < _FEWEST:
+        beside = " that are not of the test set" if match else ""
+        raise ConfigurationError(
+            f"{path}: all crops{beside} are of one location, so there is nothing to "
+            "split; import_metadata --location-from day, sequence or folder makes several"
+        )
+
+
+def _find_places(
+    path: Path,
+    crops: Crops,
+    megadb: Path | None,
+    test: frozenset[Location],
+    log: StepLog,
+) -> list[list[Location]]:
+    """Returns the locations, those together that hold parts of one sequence.
+
+    Raises:
+        ConfigurationError: all are together, or the store knows none of the images.
+    """
+    if megadb is None:
+        return counting.group(crops)
+    with (
+        MetadataStore.open(megadb, work_dir=path.parent) as store,
+        in_file(path),
+    ):
+        found = spanning.find(store, spanning.images_of(dataset_csv.read(path)))
+    if found.unknown == found.images:
+        raise ConfigurationError(
+            f"{megadb} has none of the images of {path}; --megadb wants the store that "
+            "json_validator asked"
+        )
+    places = counting.group(crops, found.shared)
+    if sum(test.isdisjoint(place) for place in places) < _FEWEST:
+        raise ConfigurationError(
+            f"{megadb}: {found.sequences} ids of sequences stand at several locations "
+            "and leave nothing to split; if cameras number theirs each for itself, "
+            "import_metadata --columns sequence=CAMERA+SEQUENCE makes them unique, or "
+            "leave --megadb out"
+        )
+    _say_places(found, places, test, log)
+    return places
+
+
+def _say_places(
+    found: Spanning,
+    places: Sequence[Sequence[Location]],
+    test: frozenset[Location],
+    log: StepLog,
+) -> None:
+    """Says which locations stay together because of sequences."""
+    joined = [place for place in places if len(place) > 1]
+    if found.unknown:
+        _logger.warning(
+            "%d of %d images are not in the store, so that their sequences are unknown",
+            found.unknown,
+            found.images,
+        )
+    _logger.info(
+        "%d sequences span locations: %d locations stay together in %d groups, the "
+        "largest of %d",
+        found.sequences,
+        sum(map(len, joined)),
+        len(joined),
+        max(map(len, joined), default=0),
+    )
+    drawn_in = sorted(
+        location
+        for place in joined
+        if not test.isdisjoint(place)
+        for location in place
+        if location not in test
+    )
+    if drawn_in:
+        _logger.warning(
+            "%d further locations are in test, since a sequence spans them and one of "
+            "--match-test: %s",
+            len(drawn_in),
+            ", ".join(map("/".join, drawn_in)),
+        )
+    log.extra["sequences_spanning_locations"] = found.sequences
+    log.extra["locations_together"] = [[list(pair) for pair in p] for p in joined]
 
 
 def _prioritized(path: Path | None) -> dict[str, tuple[str, ...]]:
@@ -455,16 +655,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(parser: argparse.ArgumentParser, args: Arguments) -> None:
-    if CSV in args.mode and not (
-        args.cropped_images_dir and args.detector_output_cache_dir
-    ):
-        parser.error(
-            "--mode csv needs --cropped-images-dir and --detector-output-cache-dir"
-        )
+    if CSV in args.mode and args.cropped_images_dir is None:
+        parser.error("--mode csv needs --cropped-images-dir, the folder of the crops")
     if SPLITS not in args.mode:
         return
     if args.val_frac is None or (args.test_frac is None) == (args.match_test is None):
-        parser.error("--mode splits needs --val-frac, and --test-frac or --match-test")
+        parser.error(
+            "--mode splits needs --val-frac, and either --test-frac or --match-test "
+            "(--mode csv makes the table of crops only)"
+        )
     if args.val_frac + (args.test_frac or 0) >= 1 - _NOTHING:
         parser.error("--val-frac and --test-frac leave nothing for train")
 
@@ -481,26 +680,15 @@ def _run_with(args: Arguments) -> None:
 
 
 def _sources(args: Arguments) -> Sources:
-    cache_dir = args.detector_output_cache_dir or Path()
     return Sources(
         queried_images=args.queried_images_json
         or args.output_dir / queried_images.FILENAME,
         crops_dir=args.cropped_images_dir or Path(),
-        cache_dir=cache_dir,
-        detector_version=args.detector_version or _only_version(cache_dir),
+        cache_dir=args.detector_output_cache_dir,
+        detector_version=args.detector_version,
         threshold=args.threshold,
         min_locs=args.min_locs,
     )
-
-
-def _only_version(cache_dir: Path) -> str:
-    found = sorted(path.name[1:] for path in cache_dir.glob("v*") if path.is_dir())
-    if len(found) != 1:
-        raise ArtifactError(
-            f"holds {', '.join(found) or 'no version'}; --detector-version says which",
-            where=str(cache_dir),
-        )
-    return found[0]
 
 
 def _splitting(args: Arguments) -> Splitting:
@@ -508,6 +696,7 @@ def _splitting(args: Arguments) -> Splitting:
         fractions=Fractions(val=args.val_frac or 0.0, test=args.test_frac or 0.0),
         method=args.method,
         label_spec=args.label_spec,
+        megadb=args.megadb,
         seed=args.seed,
     )
 

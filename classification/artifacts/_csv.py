@@ -78,10 +78,31 @@ def writing(path: Path, columns: Sequence[str]) -> Iterator[Any]:
         columns: the header, which is written first.
     """
     with replacing(path) as file:
-        text = codecs.getwriter("utf-8")(file, "backslashreplace")
-        table = csv.writer(text, lineterminator="\n")
+        table = writer(codecs.getwriter("utf-8")(file, "backslashreplace"))
         table.writerow(columns)
         yield table
+
+
+def writer(text: TextIO | codecs.StreamWriter) -> Any:  # noqa: ANN401 - csv names no type
+    """Returns a ``csv.writer`` of rows that end with a line feed.
+
+    A cell that holds a carriage return is quoted, as whoever reads it expects.
+    """
+    return csv.writer(_Lines(text), lineterminator="\r\n")
+
+
+class _Lines:
+    """Takes rows that end with both line ends, and writes the second alone.
+
+    Python before 3.13 quotes no carriage return that is not part of the line end.
+    """
+
+    def __init__(self, text: TextIO | codecs.StreamWriter) -> None:
+        self._write = text.write
+
+    def write(self, row: str) -> None:
+        """Writes one row."""
+        self._write(row[:-2] + "\n")
 
 
 @contextmanager

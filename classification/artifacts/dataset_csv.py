@@ -26,7 +26,7 @@ import tempfile
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from classification.artifacts import _names, layout
+from classification.artifacts import _csv, _names, layout
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, StorageError, in_file
 
@@ -41,6 +41,7 @@ UNKNOWN_LOCATION = "unknown_location"
 LABEL_SEPARATOR = ","
 
 _BLOCK_ROWS = 8192
+_WRITTEN_BY = "create_classification_dataset --mode csv writes it"
 
 
 class CropRow(NamedTuple):
@@ -65,7 +66,7 @@ class CropRow(NamedTuple):
     @property
     def labels(self) -> tuple[str, ...]:
         """Returns what the classifier learns, label by label."""
-        return tuple(self.label.split(LABEL_SEPARATOR))
+        return split_labels(self.label)
 
 
 COLUMNS = CropRow._fields
@@ -84,6 +85,11 @@ def join_labels(labels: Sequence[str]) -> str:
             rule = "a comma stands between two labels" if label else "a name expected"
             raise ArtifactError(f"the label {label!r}: {rule}")
     return LABEL_SEPARATOR.join(labels)
+
+
+def split_labels(cell: str) -> tuple[str, ...]:
+    """Returns the labels of a cell; the inverse of ``join_labels``."""
+    return tuple(cell.split(LABEL_SEPARATOR))
 
 
 def read(path: Path) -> Iterator[CropRow]:
@@ -112,7 +118,7 @@ def write(path: Path, rows: Iterable[CropRow]) -> int:
     """
     count = 0
     with replacing(path) as file, _csv_text(file) as text:
-        table = csv.writer(text, lineterminator="\n")
+        table = _csv.writer(text)
         table.writerow(COLUMNS)
         for block in _blocks(rows):
             table.writerows(block)
@@ -138,7 +144,7 @@ class Spool:
         except OSError as error:
             raise StorageError(f"cannot write {folder}: {error.strerror}") from error
         self._text = io.TextIOWrapper(self._file, encoding="utf-8", newline="")
-        self._table = csv.writer(self._text, lineterminator="\n")
+        self._table = _csv.writer(self._text)
 
     def __enter__(self) -> Self:
         """Returns itself."""
@@ -156,14 +162,22 @@ class Spool:
         """
         try:
             self._table.writerows(rows)
+            self._text.flush()
         except OSError as error:
             raise StorageError(f"cannot write rows: {error.strerror}") from error
 
     def rows(self) -> Iterator[CropRow]:
-        """Yields the rows in the order they came."""
+        """Yields the rows in the order they came, once all of them did.
+
+        Raises:
+            ArtifactError: a cell is longer than any reader of CSV takes.
+        """
         self._text.seek(0)
-        for path, dataset, location, name, confidence, label in csv.reader(self._text):
-            yield CropRow(path, dataset, location, name, float(confidence), label)
+        try:
+            for path, dataset, where, name, confidence, label in csv.reader(self._text):
+                yield CropRow(path, dataset, where, name, float(confidence), label)
+        except csv.Error as error:
+            raise ArtifactError(f"a row that no CSV can hold: {error}") from error
 
 
 @contextlib.contextmanager
@@ -186,9 +200,7 @@ def _read_blocks(path: Path) -> Iterator[tuple[int, list[CropRow]]]:
     with _records(path) as records:
         header = next(records, None)
         if not header:
-            raise ArtifactError(
-                "empty; create_classification_dataset --mode csv writes it"
-            )
+            raise ArtifactError(f"empty; {_WRITTEN_BY}")
         order = _order_of(header)
         number = 2
         while block := list(islice(records, _BLOCK_ROWS)):
@@ -205,6 +217,8 @@ def _records(path: Path) -> Iterator[Iterator[list[str]]]:
             _check_end(file)
             with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
                 yield iter(csv.reader(text, strict=True))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"missing; {_WRITTEN_BY}") from error
     except OSError as error:
         raise ArtifactError(f"cannot read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -251,7 +265,8 @@ def _are_sound(records: Sequence[list[str]], rows: Sequence[CropRow]) -> bool:
     """Says in bulk what ``_check`` says of one row, once its number is one."""
     return (
         all(len(record) == len(COLUMNS) for record in records)
-        and all(0 <= row.confidence <= 1 and row.label for row in rows)
+        and all(0 <= row.confidence <= 1 for row in rows)
+        and all(all(split_labels(cell)) for cell in {row.label for row in rows})
         and all(row.path.startswith(row.dataset + "/") for row in rows)
         and not any("/" in dataset for dataset in {row.dataset for row in rows})
         and _names.find_unsafe([row.path for row in rows]) is None
@@ -276,8 +291,11 @@ def _check(record: list[str], order: Sequence[int], where: str) -> None:
             f"{cells.confidence!r} is not a number between 0 and 1",
             where=f"{where}, column confidence",
         )
-    if not cells.label:
-        raise ArtifactError("a name expected", where=f"{where}, column label")
+    if not all(split_labels(cells.label)):
+        raise ArtifactError(
+            f"{cells.label!r}: names with commas between them expected",
+            where=f"{where}, column label",
+        )
 
 
 def _is_confidence(text: str) -> bool:

@@ -150,6 +150,17 @@ def _find_in(folder: Path, dataset: str) -> Path | None:
     return next((file for file in files if normal(file.stem) == normal(dataset)), None)
 
 
+def versions(cache_dir: Path) -> list[str]:
+    """Returns the versions that the cache has a folder of, sorted."""
+    return sorted(path.name[1:] for path in cache_dir.glob("v*") if path.is_dir())
+
+
+def has_version(cache_dir: Path, detector_version: str) -> bool:
+    """Says whether the cache has a folder of a version, however it is spelled."""
+    spellings = {f"{detector_version}{end}" for end in _HISTORIC_ENDINGS}
+    return not spellings.isdisjoint(versions(cache_dir))
+
+
 def find(cache_dir: Path, detector_version: str, dataset: str) -> DetectionsFile | None:
     """Checks the detections of a dataset; returns None where there are none.
 

@@ -11,8 +11,8 @@ spreadsheets::
 A row for each label and split, labels sorted, splits in this order. ``share`` is the part
 of the label's crops that the split holds, ``target`` the part that it was to hold, and
 ``deviation`` the first less the second; all three with at most four decimals. Where the
-test locations were given (``--match-test``) there is no target for test, and the targets
-of train and val are parts of what is left. A crop of several labels counts in each.
+test locations were given (``--match-test``) there is no target for test, and share and
+target of train and val are parts of what is left. A crop of several labels counts in each.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class LabelInSplit:
         split: ``train``, ``val`` or ``test``.
         crops: number of its crops in the split.
         locations: number of the split's locations that hold it.
-        share: part of its crops that is in the split, in [0, 1].
+        share: part of its crops that is in the split, in [0, 1]; where the locations of
+            test were given, of train and val a part of the crops that are not in test.
         target: part that was to be, or None where the locations were given.
     """
 

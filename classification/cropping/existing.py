@@ -30,9 +30,16 @@ class ExistingCrops:
     A listing is a ``NameSet``, so that folders of a million crops are no burden.
     """
 
-    def __init__(self, crops_dir: Path) -> None:
-        """Names the folder; it need not exist."""
+    def __init__(self, crops_dir: Path, *, folders_kept: int | None = None) -> None:
+        """Names the folder; it need not exist.
+
+        Args:
+            crops_dir: the crops folder.
+            folders_kept: how many folders are remembered; None for a few, which is
+                enough where crops are asked for folder by folder.
+        """
         self._root = os.fspath(crops_dir)
+        self._folders_kept = folders_kept or _FOLDERS_KEPT
         self._folder_by_name: OrderedDict[str, _Folder] = OrderedDict()
 
     def __contains__(self, name: str) -> bool:
@@ -54,7 +61,7 @@ class ExistingCrops:
         folder = self._folder_by_name.get(name)
         if folder is None:
             folder = self._folder_by_name[name] = _Folder()
-            if len(self._folder_by_name) > _FOLDERS_KEPT:
+            if len(self._folder_by_name) > self._folders_kept:
                 self._folder_by_name.popitem(last=False)
         else:
             self._folder_by_name.move_to_end(name)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from classification.artifacts.crops_left_out import CROP, IMAGE
 from classification.artifacts.dataset_csv import (
     UNKNOWN_LOCATION,
     CropRow,
     join_labels,
 )
 from classification.artifacts.layout import CropName
+from classification.artifacts.left_out import LeftOut
+from classification.runtime.errors import ArtifactError
 from detection.records import ANIMAL
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Iterable
 
     from classification.artifacts.queried_images import QueriedImage
 
@@ -22,7 +25,10 @@ NOT_DETECTED = "the detection cache does not have it"
 DETECTOR_FAILED = "the detector failed"
 NOT_CONFIDENT = "no animal is sure enough"
 NOT_DRAWN = "people drew boxes, but of no animal"
+NO_LABEL = "it has no label"
 NO_CROP = "the crop is missing"
+AT_FEW_LOCATIONS = "its label is at fewer locations than --min-locs"
+AT_TEST_LOCATION = "it is at a test location of the test set that is taken over"
 
 # Position of a box in its image's list, and its confidence.
 Box: TypeAlias = tuple[int, float]
@@ -42,23 +48,23 @@ class Taken:
 
     Attributes:
         rows: its crops.
-        left_out: (image or crop, reason) of what it does not give.
+        left_out: what it does not give, and why.
     """
 
-    rows: tuple[CropRow, ...]
-    left_out: tuple[tuple[str, str], ...]
+    rows: tuple[CropRow, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
-def drawn_boxes(image: QueriedImage) -> list[Box]:
+def drawn_boxes(image: QueriedImage) -> tuple[Box, ...]:
     """Returns the animals that people drew, with the confidence 1."""
-    boxes = image.boxes or ()
-    return [(i, 1.0) for i, box in enumerate(boxes) if box.category == ANIMAL]
+    boxes = enumerate(image.boxes or ())
+    return tuple((i, 1.0) for i, box in boxes if box.category == ANIMAL)
 
 
 def take(
     name: str,
     image: QueriedImage,
-    found: Sequence[Box] | None,
+    found: tuple[Box, ...] | str | None,
     *,
     suffix: str,
     crops: Names,
@@ -68,42 +74,74 @@ def take(
     Args:
         name: of the image.
         image: what is known of it.
-        found: animals that a detector is sure enough of; None where it was not asked.
-            Not used where people drew the boxes.
+        found: animals that a detector is sure enough of; a text where it failed, which
+            says why; None where it was not asked. Not used where people drew the boxes.
         suffix: end of the names of crops from a detector's boxes.
         crops: names of the crops that exist.
 
     Raises:
-        ArtifactError: a label holds a comma.
+        ArtifactError: a label is empty or holds a comma.
     """
     drawn = image.boxes is not None
-    if not drawn and found is None:
-        return Taken((), ((name, NOT_DETECTED),))
-    boxes = drawn_boxes(image) if drawn else found or ()
-    if not boxes:
-        return Taken((), ((name, NOT_DRAWN if drawn else NOT_CONFIDENT),))
-    named = [
-        (str(CropName(name, index, "" if drawn else suffix)), confidence)
-        for index, confidence in boxes
-    ]
-    label = join_labels(image.labels)
+    boxes = drawn_boxes(image) if drawn else found
+    if not image.labels or not boxes or isinstance(boxes, str):
+        return Taken(left_out=(LeftOut(IMAGE, name, _why_not(image, found)),))
+    label = _label_of(name, image)
     location = image.location or UNKNOWN_LOCATION
-    rows = tuple(
-        CropRow(crop, image.dataset, location, image.dataset_label, confidence, label)
-        for crop, confidence in named
-        if crop in crops
-    )
-    missing = tuple((crop, NO_CROP) for crop, _ in named if crop not in crops)
-    return Taken(rows, missing)
+    rows, missing = [], []
+    for index, confidence in boxes:
+        crop = str(CropName(name, index, "" if drawn else suffix))
+        if crop in crops:
+            rows.append(
+                CropRow(
+                    crop,
+                    image.dataset,
+                    location,
+                    image.dataset_label,
+                    confidence,
+                    label,
+                )
+            )
+        else:
+            missing.append(LeftOut(CROP, crop, NO_CROP))
+    return Taken(tuple(rows), tuple(missing))
 
 
-def labels_at(rows: Iterable[CropRow]) -> dict[str, set[tuple[str, str]]]:
-    """Returns the (dataset, location) pairs of each label."""
+def _why_not(image: QueriedImage, found: tuple[Box, ...] | str | None) -> str:
+    """Says why an image gives nothing."""
+    if not image.labels:
+        return NO_LABEL
+    if image.boxes is not None:
+        return NOT_DRAWN
+    if found is None:
+        return NOT_DETECTED
+    return f"{DETECTOR_FAILED}: {found}" if isinstance(found, str) else NOT_CONFIDENT
+
+
+def _label_of(name: str, image: QueriedImage) -> str:
+    try:
+        return join_labels(image.labels)
+    except ArtifactError as error:
+        raise ArtifactError(error.message, where=f"{name}.label") from error
+
+
+def left_out(row: CropRow, reason: str) -> LeftOut:
+    """Returns a row as something that is left out."""
+    return LeftOut(CROP, row.path, reason)
+
+
+def kind_of(item: LeftOut) -> str:
+    """Returns the reason without what is particular to the item, to count it by."""
+    return item.reason.partition(": ")[0]
+
+
+def rare_labels(rows: Iterable[CropRow], min_locs: int) -> frozenset[str]:
+    """Returns the labels with crops at fewer than so many locations."""
     places: dict[str, set[tuple[str, str]]] = {}
     for row in rows:
         for label in row.labels:
             places.setdefault(label, set()).add((row.dataset, row.location))
-    return places
+    return frozenset(label for label in places if len(places[label]) < min_locs)
 
 
 def without_labels(row: CropRow, dropped: Container[str]) -> CropRow | None:

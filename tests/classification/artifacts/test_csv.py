@@ -64,3 +64,13 @@ def test_refuses_what_is_no_plain_file(tmp_path: Path) -> None:
             next(_csv.read(path, columns=()))
     with pytest.raises(ArtifactError, match=r"^cannot read: No such file"):
         next(_csv.read(tmp_path / "no", columns=()))
+
+
+def test_a_carriage_return_in_a_cell_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    with _csv.writing(path, ("a", "b")) as table:
+        table.writerow(("1\r2", "3"))
+    assert path.read_bytes() == b'a,b\n"1\r2",3\n'
+    assert [row.cells for row in _csv.read(path, columns=("a", "b"))] == [
+        {"a": "1\r2", "b": "3"}
+    ]

@@ -418,3 +418,14 @@ def test_prefixes_fit_names_to_the_dataset() -> None:
     with pytest.raises(ArtifactError) as refused:
         spelling("z/a.jpg")
     assert str(refused.value) == "'z/a.jpg' does not begin with 'x/'"
+
+
+def test_d30_versions_of_a_cache(tmp_path: Path) -> None:
+    for folder in ("v5a.0.0.pt", "v4.1", "other"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "v6").touch()
+    assert detection_cache.versions(tmp_path) == ["4.1", "5a.0.0.pt"]
+    assert detection_cache.versions(tmp_path / "missing") == []
+    assert detection_cache.has_version(tmp_path, "4.1")
+    assert detection_cache.has_version(tmp_path, "5a.0.0")  # the original's spelling
+    assert not detection_cache.has_version(tmp_path, "6")

@@ -11,6 +11,8 @@ from classification.runtime.errors import StorageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from classification.runtime.name_set import NameSet
+
 
 @pytest.mark.parametrize("asked_first", [0, 3, 1000])
 def test_d49_a_listing_answers_as_the_disk_does(
@@ -52,6 +54,25 @@ def test_only_some_listings_are_kept(
     (tmp_path / "b" / "x.jpg").touch()
     assert "b/x.jpg" in crops  # listed again
     assert len(crops._folder_by_name) == 2
+
+
+def test_d49_each_folder_is_listed_once_in_whatever_order_crops_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    monkeypatch.setattr(existing, "_ASK_FIRST", 2)
+    monkeypatch.setattr(existing, "_FOLDERS_KEPT", 2)
+
+    def list_and_note(folder: str) -> NameSet:
+        listed.append(folder)
+        return list_names(folder)
+
+    monkeypatch.setattr(existing, "list_names", list_and_note)
+    crops = ExistingCrops(tmp_path, folders_kept=10)
+    for number in range(5):
+        for folder in "abcdefgh":
+            assert f"{folder}/{number}.jpg" not in crops
+    assert listed == [str(tmp_path / folder) for folder in "abcdefgh"]
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:

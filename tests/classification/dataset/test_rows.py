@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from classification.artifacts.left_out import LeftOut
 from classification.artifacts.queried_images import QueriedBox, QueriedImage
 from classification.dataset import rows
 from classification.runtime.errors import ArtifactError
@@ -11,16 +13,16 @@ IMAGE = QueriedImage(dataset="d", dataset_label="elk", labels=("deer",))
 CROPS = {"d/a.jpg___crop03_mdv4.1.jpg", "d/a.jpg___crop00.jpg"}
 
 
-def take(image: QueriedImage, found: list[rows.Box] | None) -> rows.Taken:
+def take(image: QueriedImage, found: tuple[rows.Box, ...] | str | None) -> rows.Taken:
     return rows.take("d/a.jpg", image, found, suffix="mdv4.1", crops=CROPS)
 
 
 def test_a_crop_that_is_there_is_a_row() -> None:
-    taken = take(IMAGE, [(1, 0.9), (3, 0.85)])
+    taken = take(IMAGE, ((1, 0.9), (3, 0.85)))
     assert taken.rows == (
         ("d/a.jpg___crop03_mdv4.1.jpg", "d", "unknown_location", "elk", 0.85, "deer"),
     )
-    assert taken.left_out == (("d/a.jpg___crop01_mdv4.1.jpg", rows.NO_CROP),)
+    assert taken.left_out == (("crop", "d/a.jpg___crop01_mdv4.1.jpg", rows.NO_CROP),)
 
 
 def test_drawn_boxes_are_sure_and_need_no_detector() -> None:
@@ -36,21 +38,53 @@ def test_drawn_boxes_are_sure_and_need_no_detector() -> None:
     )
 
 
-def test_why_an_image_gives_nothing() -> None:
-    assert take(IMAGE, None).left_out == (("d/a.jpg", rows.NOT_DETECTED),)
-    assert take(IMAGE, []).left_out == (("d/a.jpg", rows.NOT_CONFIDENT),)
+@pytest.mark.parametrize(
+    ("image", "found", "reason"),
+    [
+        (IMAGE, None, rows.NOT_DETECTED),
+        (IMAGE, (), rows.NOT_CONFIDENT),
+        (IMAGE, "truncated", "the detector failed: truncated"),
+        (replace(IMAGE, boxes=()), ((3, 0.9),), rows.NOT_DRAWN),
+        (replace(IMAGE, labels=()), ((3, 0.9),), rows.NO_LABEL),
+    ],
+)
+def test_d40_why_an_image_gives_nothing(
+    image: QueriedImage, found: tuple[rows.Box, ...] | str | None, reason: str
+) -> None:
+    taken = take(image, found)
+    assert taken == rows.Taken(left_out=(LeftOut("image", "d/a.jpg", reason),))
 
 
-def test_a_label_with_a_comma_is_refused() -> None:
-    image = QueriedImage(dataset="d", dataset_label="elk", labels=("a,b",))
-    with pytest.raises(ArtifactError, match="a comma stands between two labels"):
-        take(image, [(3, 0.9)])
+def test_reasons_are_counted_without_what_is_particular() -> None:
+    (item,) = take(IMAGE, "truncated: 3 bytes").left_out
+    assert rows.kind_of(item) == rows.DETECTOR_FAILED
+    assert rows.kind_of(LeftOut("crop", "a: b", rows.NO_CROP)) == rows.NO_CROP
+
+
+@pytest.mark.parametrize("labels", [("a,b",), ("",), ("a", "")])
+def test_a_label_that_no_cell_can_hold_is_refused(labels: tuple[str, ...]) -> None:
+    image = replace(IMAGE, labels=labels)
+    with pytest.raises(ArtifactError, match=r"^d/a\.jpg\.label: the label '.*': "):
+        take(image, ((3, 0.9),))
+
+
+def test_labels_at_few_locations() -> None:
+    (row,) = take(IMAGE, ((3, 0.9),)).rows
+    found = [
+        row,
+        row._replace(location="2", label="deer,elk"),
+        row._replace(dataset="e", label="elk"),  # another dataset's location
+    ]
+    assert rows.rare_labels(found, 2) == set()
+    assert rows.rare_labels([*found, row._replace(label="cat")], 2) == {"cat"}
+    assert rows.rare_labels([row, row], 2) == {"deer"}
 
 
 def test_a_row_loses_labels() -> None:
-    (row,) = take(IMAGE, [(3, 0.9)]).rows
+    (row,) = take(IMAGE, ((3, 0.9),)).rows
     assert rows.without_labels(row, {"deer"}) is None
     two = row._replace(label="deer,elk")
     kept = rows.without_labels(two, {"deer"})
     assert kept is not None
     assert kept.label == "elk"
+    assert rows.left_out(row, "why") == ("crop", row.path, "why")
