@@ -164,6 +164,9 @@ def _megadetector_1000(
     )
 
 
+_VERSION = re.compile(r"(?is).*v(\d[\w.+-]*)")
+_WORD_VERSION = re.compile(r"(?is).*(?<![a-z])(?:md)?v(\d[\w.+-]*)")
+
 _LITE_SHA256 = "31f8690fc62f9d0756f1e8c09b0b02e5ade106173ed0a30743d47c004f88f4e0"
 _YOLOV5_NOTE = (
     "YOLOv5 checkpoint: extra [yolov5] and --trust-model, or convert it to ONNX"
@@ -209,7 +212,13 @@ MODELS: tuple[KnownModel, ...] = (
         note="TensorFlow frozen graph: extra [tensorflow]",
     ),
     _megadetector_5(
-        "a", "0", "ec1d7603ec8cf642d6e0cd008ba2be8c", "MDV5A", "MDV5", "v5a"
+        "a",
+        "0",
+        "ec1d7603ec8cf642d6e0cd008ba2be8c",
+        "MDV5A",
+        "MDV5",
+        "v5a",
+        "megadetector_v5_camonly_mosaic_xlarge_dist_5a_last",  # before it was released
     ),
     _megadetector_5("b", "0", "bc235e73f53c5c95e66ea0d1b2cbf542", "MDV5B", "v5b"),
     _megadetector_5("a", "1", "60f8e7ec1308554df258ed1f4040bc4f"),
@@ -266,11 +275,15 @@ def version_of(detector: str) -> str | None:
 
     A name of the table has the table's version: ``md_v4.1.0.pb`` and
     ``megadetector_v4.1`` are both ``4.1``. Another name has what follows its last
-    ``v<digit>``, without the ending of a model file; None where there is no such part.
+    ``v<digit>`` or ``mdv<digit>`` that begins a word (``MDV6-yolov9-c`` is
+    ``6-yolov9-c``), or else its last ``v<digit>``, without the ending of a model file;
+    None where there is no such part.
     """
     if known := find(detector):
         return known.version
-    found = re.fullmatch(r"(?is).*v(\d[\w.+-]*)", _stem(detector))
+    found = _WORD_VERSION.fullmatch(_stem(detector)) or _VERSION.fullmatch(
+        _stem(detector)
+    )
     return found[1] if found else None
 
 
