@@ -7,8 +7,10 @@ crops that were cut from the old boxes then have to be cut again.
 
 The version is the one that info.detector tells (md_v4.1.0.pb and megadetector_v4.1 are
 4.1, md_v5a.0.0.pt is 5a.0.0); --detector-version names another, or one where the file
-tells none. Names of images are relative to the dataset's folder: --remove-prefix and
---add-prefix make them so where a file has a folder too many, or lacks one.
+tells none. Names of images are relative to the dataset's folder, as they are in what LILA
+publishes; --remove-prefix and --add-prefix make them so where a file has a folder too many,
+or lacks one. A file of several datasets, such as that of a run over their common folder,
+is put in once for each: --dataset caltech --remove-prefix caltech/ --skip-others.
 
 Reads   detections JSON     of run_detector_batch, MegaDetector, or LILA's published
                             results; may be a .zip that holds one
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from classification.artifacts.detection_cache import Merged
+    from classification.artifacts.detections import DetectionsFile
 
 RESPONSE, DETECTIONS = "response", "detections"
 
@@ -66,6 +69,7 @@ class Arguments(argparse.Namespace):
     detector_version: str | None
     remove_prefix: str
     add_prefix: str
+    skip_others: bool
     overwrite: bool
     logdir: Path
     max_failures: int | None
@@ -134,6 +138,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="put TEXT, such as cct_images/, before every name",
     )
     parser.add_argument(
+        "--skip-others",
+        action="store_true",
+        help="leave out, and count, images without the prefix that --remove-prefix "
+        "takes off: those of other datasets",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="take the new boxes where the cache has some; a failure never replaces any",
@@ -156,6 +166,7 @@ def run(json_file: Path, cache_dir: Path, *, logdir: Path, options: Options) -> 
     with _unpacked(json_file, options.file_format, log) as path:
         with _naming(json_file, path):
             file = detections.open_file(path, rename=options.spelling, may_repeat=True)
+            _refuse_none_left(file, options.spelling)
         version = _choose_version(json_file, file.header.detector, options, log)
         documents = progress.track(
             file.documents(), total=file.image_count, unit="images"
@@ -168,7 +179,7 @@ def run(json_file: Path, cache_dir: Path, *, logdir: Path, options: Options) -> 
             documents,
             newer_wins=options.overwrite,
         )
-    _finish(log, merged, logdir)
+    _finish(log, merged, file.left_out_count, logdir)
     total = merged.added + merged.replaced + merged.kept
     cli.check_failures(len(merged.failures), total, options.max_failures)
 
@@ -182,6 +193,7 @@ def _open_log(json_file: Path, options: Options) -> StepLog:
             "detector_version": options.detector_version,
             "remove_prefix": options.spelling.remove_prefix,
             "add_prefix": options.spelling.add_prefix,
+            "skip_others": options.spelling.skip_others,
             "overwrite": options.overwrite,
         },
     )
@@ -226,6 +238,15 @@ def _naming(json_file: Path, path: Path) -> Iterator[None]:
         raise ArtifactError(message, where=where) from error
 
 
+def _refuse_none_left(file: DetectionsFile, spelling: Spelling) -> None:
+    if file.left_out_count and not file.image_count:
+        raise ArtifactError(
+            f"none of its {file.left_out_count} images begins with "
+            f"{spelling.remove_prefix!r} (--remove-prefix)",
+            where=str(file.path),
+        )
+
+
 def _choose_version(
     json_file: Path, detector: str, options: Options, log: StepLog
 ) -> str:
@@ -243,7 +264,7 @@ def _choose_version(
     return version
 
 
-def _finish(log: StepLog, merged: Merged, logdir: Path) -> None:
+def _finish(log: StepLog, merged: Merged, left_out: int, logdir: Path) -> None:
     log.failures = merged.failures
     log.notes += merged.notes
     log.counts = {
@@ -252,26 +273,31 @@ def _finish(log: StepLog, merged: Merged, logdir: Path) -> None:
         "images_replaced": merged.replaced,
         "images_kept": merged.kept,
         "images_failed": len(merged.failures),
+        "images_left_out": left_out,
         "results_repeated": merged.repeated,
     }
     for what, remark in merged.notes:
         _logger.info("%s: %s", what, remark)
     _logger.info(
         "wrote %s: %d images, %d of them added, %d replaced, %d kept as they were; the "
-        "detector had failed on %d; log: %s",
+        "detector had failed on %d; %slog: %s",
         merged.path,
         merged.images,
         merged.added,
         merged.replaced,
         merged.kept,
         len(merged.failures),
+        f"{left_out} of other datasets left out; " if left_out else "",
         step_log.write(logdir, log),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    args = cli.parse(build_parser(), Arguments(), argv)
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    if args.skip_others and not args.remove_prefix:
+        parser.error("--skip-others needs --remove-prefix, which tells them apart")
     return cli.exit_code(
         run,
         args.json_file,
@@ -281,7 +307,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             dataset=args.dataset,
             detector_version=args.detector_version,
             spelling=Spelling(
-                remove_prefix=args.remove_prefix, add_prefix=args.add_prefix
+                remove_prefix=args.remove_prefix,
+                add_prefix=args.add_prefix,
+                skip_others=args.skip_others,
             ),
             file_format=args.format,
             overwrite=args.overwrite,

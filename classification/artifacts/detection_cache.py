@@ -63,22 +63,26 @@ class Spelling:
     Attributes:
         remove_prefix: what each name begins with, and loses; may be empty.
         add_prefix: what is put before each name instead; may be empty.
+        skip_others: leave out images that do not begin with ``remove_prefix``.
     """
 
     remove_prefix: str = ""
     add_prefix: str = ""
+    skip_others: bool = False
 
-    def __call__(self, name: str) -> str:
-        """Spells a name; of the two kinds of slashes, both are taken.
+    def __call__(self, name: str) -> str | None:
+        """Spells a name, or leaves it out; of the two kinds of slashes, both are taken.
 
         Raises:
-            ArtifactError: it does not begin with the prefix.
+            ArtifactError: it does not begin with the prefix, and is not left out.
         """
         name = _with_slashes(name)
         if not (self.remove_prefix or self.add_prefix):
             return name
         prefix = _with_slashes(self.remove_prefix)
         if not name.startswith(prefix):
+            if self.skip_others:
+                return None
             raise ArtifactError(f"{name!r} does not begin with {prefix!r}")
         return _with_slashes(self.add_prefix) + name[len(prefix) :]
 

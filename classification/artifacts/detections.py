@@ -45,6 +45,9 @@ from detection.records import ImageDetections
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    Rename: TypeAlias = Callable[[str], str | None]
 
 FORMAT_VERSION = "1.6"
 
@@ -115,30 +118,40 @@ class DetectionsFile:
     Attributes:
         path: where it is.
         header: all but the images.
-        image_count: number of images.
+        image_count: number of images, without those that are left out.
+        left_out_count: number of images that ``rename`` leaves out.
         is_sorted: each image's name is that of the one before, or follows it.
     """
 
     path: Path
     header: Header
     image_count: int
+    left_out_count: int
     is_sorted: bool
     _blocks: Sequence[_stream.Block] = field(repr=False)
-    _rename: Callable[[str], str] | None = field(repr=False)
+    _rename: Rename | None = field(repr=False)
 
     def images(self) -> Iterator[ImageDetections]:
         """Yields the images in file order; may be called again."""
-        images = self._read(_TYPED)
         if self._rename is None:
-            return images
-        return map(partial(_rename_image, rename=self._rename), images)
+            return self._read(_TYPED)
+        return (image for _, image in self.placed_images())
+
+    def placed_images(self) -> Iterator[tuple[int, ImageDetections]]:
+        """Yields the images, each with its position in the file."""
+        for place, image in enumerate(self._read(_TYPED)):
+            if self._rename is None:
+                yield place, image
+            elif (name := self._rename(image.file)) is not None:
+                yield place, msgspec.structs.replace(image, file=name)
 
     def documents(self) -> Iterator[bytes]:
         """Yields each image's JSON text, with every key it holds, in file order."""
         documents = map(bytes, self._read(_RAW))
         if self._rename is None:
             return documents
-        return map(partial(_rename_document, rename=self._rename), documents)
+        renamed = map(partial(_rename_document, rename=self._rename), documents)
+        return (document for document in renamed if document is not None)
 
     def _read(self, decoder: msgspec.json.Decoder[list[T]]) -> Iterator[T]:
         with in_file(self.path):
@@ -153,7 +166,7 @@ class DetectionsFile:
 def open_file(
     path: Path,
     *,
-    rename: Callable[[str], str] | None = None,
+    rename: Rename | None = None,
     may_repeat: bool = False,
     chunk_bytes: int = _stream.CHUNK_BYTES,
 ) -> DetectionsFile:
@@ -164,7 +177,7 @@ def open_file(
     Args:
         path: the file.
         rename: given an image's name in the file, returns the one that it is checked,
-            and goes, by; or raises ArtifactError.
+            and goes, by; or None to leave the image out; or raises ArtifactError.
         may_repeat: an image may stand more than once.
         chunk_bytes: how much to read at a time.
 
@@ -232,6 +245,7 @@ def _check_whole(
         path,
         header,
         survey.image_count,
+        survey.left_out_count,
         survey.is_sorted,
         blocks,
         survey.rename if survey.is_renamed else None,
@@ -260,7 +274,8 @@ class _Survey:
     """What is noted of the images while they pass by.
 
     Attributes:
-        image_count: number of images so far.
+        image_count: number of images so far, without those that are left out.
+        left_out_count: number of images that ``rename`` leaves out.
         rename: what their names go through, or None.
         is_renamed: it changed one.
         is_sorted: their names never fall.
@@ -273,10 +288,11 @@ class _Survey:
         self,
         *,
         keep: list[ImageDetections] | None = None,
-        rename: Callable[[str], str] | None = None,
+        rename: Rename | None = None,
     ) -> None:
         """Begins with no image; each that passes is appended to ``keep``."""
         self.image_count = 0
+        self.left_out_count = 0
         self.rename = rename
         self.is_renamed = False
         self.is_sorted = True
@@ -294,19 +310,21 @@ class _Survey:
         self.categories.update({box.category for box in boxes})
         classified = [box.classifications for box in boxes if box.classifications]
         self.classes.update([id_ for pairs in classified for id_, _ in pairs])
-        self.image_count += len(images)
         if self._keep is not None:
             self._keep += images
         return len(images)
 
     def _take_names(self, names: list[str], first: int) -> None:
+        spelled: list[str | None] = [*names]
         if self.rename is not None:
-            renamed = _spelled(names, self.rename, first)
-            self.is_renamed = self.is_renamed or renamed != names
-            names = renamed
+            spelled = _spelled(names, self.rename, first)
+            self.is_renamed = self.is_renamed or spelled != names
+            names = [name for name in spelled if name is not None]
         if (unsafe := _names.find_unsafe(names)) is not None:
-            where = f"{_IMAGES}[{first + unsafe}].file"
+            where = f"{_IMAGES}[{first + spelled.index(names[unsafe])}].file"
             layout.checked_name(names[unsafe], where=where)
+        self.image_count += len(names)
+        self.left_out_count += len(spelled) - len(names)
         self.seen.add(names)
         in_order = [self._last, *names]
         self.is_sorted = self.is_sorted and in_order == sorted(in_order)
@@ -320,10 +338,8 @@ def _decode(text: bytes, first: int) -> list[ImageDetections]:
         raise _explain(_located(text, error), first) from error
 
 
-def _spelled(
-    names: Sequence[str], rename: Callable[[str], str], first: int
-) -> list[str]:
-    renamed: list[str] = []
+def _spelled(names: Sequence[str], rename: Rename, first: int) -> list[str | None]:
+    renamed: list[str | None] = []
     try:
         renamed.extend(map(rename, names))  # which keeps those before a refusal
     except ArtifactError as error:
@@ -396,7 +412,7 @@ def _refuse_repeated(file: DetectionsFile, hashes: frozenset[int]) -> None:
     if not hashes:
         return
     seen: dict[str, int] = {}
-    for index, image in enumerate(file.images()):
+    for index, image in file.placed_images():
         if hash(image.file) not in hashes:
             continue
         if image.file in seen:
@@ -413,7 +429,7 @@ def _refuse_unknown(file: DetectionsFile, survey: _Survey) -> None:
     classes = survey.classes - (header.classification_categories or {}).keys()
     if not categories and not classes:
         return
-    for index, image in enumerate(file.images()):
+    for index, image in file.placed_images():
         for number, box in enumerate(image.detections or ()):
             where = f"{file.path}: images[{index}].detections[{number}]"
             if box.category in categories:
@@ -466,16 +482,10 @@ def failure_of(document: bytes) -> str:
     return _TYPED_ONE.decode(document).failure or "no reason given"
 
 
-def _rename_image(
-    image: ImageDetections, *, rename: Callable[[str], str]
-) -> ImageDetections:
-    return msgspec.structs.replace(image, file=rename(image.file))
-
-
-def _rename_document(document: bytes, *, rename: Callable[[str], str]) -> bytes:
+def _rename_document(document: bytes, *, rename: Rename) -> bytes | None:
     image = _KEYS.decode(document)
-    image["file"] = _raw(rename(_TEXT.decode(image["file"])))
-    return _encode(image)
+    name = rename(_TEXT.decode(image["file"]))
+    return None if name is None else _encode({**image, "file": _raw(name)})
 
 
 def renumber(

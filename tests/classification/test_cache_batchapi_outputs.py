@@ -115,6 +115,7 @@ def test_detections_go_into_the_cache_of_their_version(world: World) -> None:
         "images_replaced": 0,
         "images_kept": 0,
         "images_failed": 1,
+        "images_left_out": 0,
         "results_repeated": 0,
     }
 
@@ -159,6 +160,8 @@ def test_overwrite_takes_the_new_boxes(world: World) -> None:
         ("MDV5A", "v5a.0.0"),
         ("megadetector_lite-20220528", "vlite-20220528"),
         ("my_detector_v7.2.onnx", "v7.2"),
+        ("MDV6-yolov9-c", "v6-yolov9-c"),
+        ("megadetector_v5_camonly_mosaic_xlarge_dist_5a_last", "v5a.0.0"),
     ],
 )
 def test_d30_the_version_is_told_by_the_detector(
@@ -337,6 +340,90 @@ def test_published_results_are_read_from_their_archive(world: World) -> None:
     )
 
 
+def test_a_file_of_several_datasets_is_put_in_once_for_each(world: World) -> None:
+    names = ["caltech/x/a.jpg", "ENA24\\b.jpg", "caltech/c.jpg"]
+    world.save(document(*({"file": name, "detections": [BOX]} for name in names)))
+    flags = ("--remove-prefix", "caltech/")
+    assert world.refusal(*flags) == (
+        "d.json: images[1].file: 'ENA24/b.jpg' does not begin with 'caltech/'; "
+        "--remove-prefix takes a folder off every name"
+    )
+    code, (line,) = world.run(*flags, "--skip-others")
+    assert code == 0
+    assert without_log(line).startswith(
+        "wrote mdcache/v4.1/caltech.json: 2 images, 2 of them added, 0 replaced, 0 kept "
+        "as they were; the detector had failed on 0; 1 of other datasets left out"
+    )
+    assert world.log()["counts"]["images_left_out"] == 1
+    assert world.log()["options"]["skip_others"] is True
+    flags = ("--remove-prefix", "ENA24/", "--skip-others")
+    assert world.run(*flags, dataset="ENA24")[0] == 0
+    for dataset, files in (("caltech", ["c.jpg", "x/a.jpg"]), ("ENA24", ["b.jpg"])):
+        file = detection_cache.open_file(world.cache, "4.1", dataset)
+        assert [image.file for image in file.images()] == files
+
+
+def test_a_prefix_that_no_image_has(world: World) -> None:
+    assert world.refusal("--remove-prefix", "Caltech/", "--skip-others") == (
+        "d.json: none of its 2 images begins with 'Caltech/' (--remove-prefix)"
+    )
+
+
+def test_others_are_told_by_a_prefix(world: World) -> None:
+    with pytest.raises(SystemExit) as ended:
+        world.run("--skip-others")
+    assert ended.value.code == 2
+    assert world.capsys.readouterr().err.endswith(
+        "error: --skip-others needs --remove-prefix, which tells them apart\n"
+    )
+
+
+def test_d14_a_failure_of_the_original_is_not_kept_for_good(world: World) -> None:
+    path = world.cache / "v4.1/caltech.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(document(A, B_FAILED)))
+    world.save(document(B_FAILED))
+    assert world.run("--max-failures", "1")[0] == 4  # all that was tried
+    world.save(document({**A, "detections": None, "failure": "x"}, B))
+    assert world.run()[0] == 0
+    found = {
+        image.file: image.detections
+        for image in detection_cache.open_file(world.cache, "4.1", "caltech").images()
+    }
+    assert found["b.jpg"] == ()
+    assert found["a.jpg"] is not None
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        {"file": "b.jpg"},
+        {"file": "b.jpg", "failure": "Failure image access"},
+        {"file": "b.jpg", "detections": None},
+        {"file": "b.jpg", "detections": [], "failure": "inference failure"},
+    ],
+)
+def test_d29_failures_in_all_their_forms_are_listed_and_replaced(
+    failed: object, world: World
+) -> None:
+    world.save(document(A, failed))
+    code, (line,) = world.run()
+    assert code == 0
+    assert "the detector had failed on 1" in line
+    assert [failure["item"] for failure in world.log()["failures"]] == ["b.jpg"]
+    world.save(document({**B, "detections": [BOX]}))
+    world.run()
+    assert world.cache_files()["v4.1/caltech.json"].count(b"0.914") == 2
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(world: World) -> None:
+    world.cache.write_text("in the way")
+    code, lines = world.run()
+    assert (code, len(lines)) == (1, 1)
+    assert lines[0].startswith("error: cannot write mdcache/v4.1/")
+    assert world.cache.read_text() == "in the way"
+
+
 def answer(url: str, status: str = "completed", failed_shards: int = 0) -> object:
     urls = {"detections": f"{url}/container/3c1f/d.json{TOKEN}"}
     message = {"num_failed_shards": failed_shards, "output_file_urls": urls}
@@ -363,6 +450,29 @@ def test_the_detections_of_a_task_are_downloaded(
     assert world.log()["notes"] == [
         {"item": "task 3c1f", "reason": "2 parts of the images were not looked at"}
     ]
+
+
+def test_d30_d35_a_response_of_several_files_needs_no_format(world: World) -> None:
+    """The original needed ``--format``, and its response mode always failed."""
+    with serving(Reply(json.dumps(document(A)).encode())) as web:
+        response: Any = answer(web.url)
+        urls = response["Status"]["message"]["output_file_urls"]
+        folder = f"{web.url}/container/3c1f"
+        urls |= {"failed_images": f"{folder}/failed.json{TOKEN}", "images": None}
+        world.save(response)
+        assert world.run()[0] == 0
+        assert web.asked == [f"/container/3c1f/d.json{TOKEN}"]
+
+
+def test_a_dataset_of_several_tasks_is_joined(world: World) -> None:
+    """The original sent a million images at most with one task."""
+    for images in ((A, B_FAILED), (B, {**A, "file": "c.jpg"})):
+        with serving(Reply(json.dumps(document(*images)).encode())) as web:
+            world.save(answer(web.url))
+            assert world.run()[0] == 0
+    file = detection_cache.open_file(world.cache, "4.1", "caltech")
+    assert [image.file for image in file.images()] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert not any(image.detections is None for image in file.images())
 
 
 def test_a_task_that_is_not_completed(world: World) -> None:
@@ -419,7 +529,7 @@ def test_a_run_in_which_every_image_had_failed_exits_4(world: World) -> None:
     assert lines[-1] == "error: 1 of 2 items failed; --max-failures allows 0"
 
 
-def test_a_run_that_is_killed_leaves_the_cache_as_it_was(world: World) -> None:
+def test_d36_a_run_that_is_killed_leaves_the_cache_as_it_was(world: World) -> None:
     world.run()
     before = world.cache_files()["v4.1/caltech.json"]
     names = (f"{number:05d}.jpg" for number in range(3000))

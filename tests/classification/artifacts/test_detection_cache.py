@@ -418,6 +418,8 @@ def test_prefixes_fit_names_to_the_dataset() -> None:
     with pytest.raises(ArtifactError) as refused:
         spelling("z/a.jpg")
     assert str(refused.value) == "'z/a.jpg' does not begin with 'x/'"
+    skipping = Spelling(remove_prefix="x/", skip_others=True)
+    assert [skipping(name) for name in ("z/a.jpg", "x\\a.jpg")] == [None, "a.jpg"]
 
 
 def test_d30_versions_of_a_cache(tmp_path: Path) -> None:

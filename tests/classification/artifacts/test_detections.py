@@ -123,6 +123,35 @@ def test_images_go_by_another_name_where_one_is_given(tmp_path: Path) -> None:
     assert file.is_sorted
 
 
+def test_images_without_another_name_are_left_out(tmp_path: Path) -> None:
+    names = ["x/a.jpg", "y/b.jpg", "x/c.jpg", "y/../d.jpg"]
+    path = save(tmp_path / "d.json", document(*map(image, names)))
+
+    def rename(name: str) -> str | None:
+        return name[2:] if name.startswith("x/") else None
+
+    file = detections.open_file(path, rename=rename)
+    assert (file.image_count, file.left_out_count) == (2, 2)
+    assert [one.file for one in file.images()] == ["a.jpg", "c.jpg"]
+    assert [place for place, _ in file.placed_images()] == [0, 2]
+    assert [*map(detections.name_of, file.documents())] == ["a.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("x/../c.jpg", "'../c.jpg' leaves its folder"), ("x/a.jpg", "'a.jpg' stands at")],
+)
+def test_what_is_left_out_counts_in_addresses(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    names = ["y/0.jpg", "x/a.jpg", "y/b.jpg", name]
+    path = save(tmp_path / "d.json", document(*map(image, names)))
+    with pytest.raises(ArtifactError, match=rf"images\[3\]\.file: {message}"):
+        detections.open_file(
+            path, rename=lambda name: name[2:] if name[0] == "x" else None
+        )
+
+
 def test_the_names_are_checked_that_images_go_by(tmp_path: Path) -> None:
     path = save(tmp_path / "d.json", document(image("b.jpg"), image("../a.jpg")))
     with pytest.raises(ArtifactError) as refused:
