@@ -559,7 +559,7 @@ def test_images_dir_wins_and_the_store_has_the_rest(world: World) -> None:
             {},
             (
                 "megadb: the dataset 'a' has no root folder; --images-dir names a "
-                "folder that holds its images"
+                "folder that holds its images in a/"
             ),
         ),
         (
