@@ -80,7 +80,6 @@ BOX_OF_EVENT = "a box of an event, not of an image"
 
 # A row's place in the source is that of its file, then that in the file.
 _PART_BITS = 40
-_MISSING = ("NA", "NaN", "nan")
 _EXTENSION_BY_MEDIATYPE = {
     "image/jpeg": ".jpg",
     "image/jpg": ".jpg",
@@ -269,25 +268,24 @@ def _insertion(kind: _Kind, table: Table, part: int) -> str:
     for name in kind.required:
         if table.place(name) is None:
             refuse_missing(name, [table])
-    cells = ", ".join(
-        f'{_cell(table, name)} AS "{name}"' for name in (*kind.required, *kind.optional)
-    )
+    names = (*kind.required, *kind.optional)
+    cells = ", ".join(f'{_cell(table, name)} AS "{name}"' for name in names)
+    known = ", ".join(f'{_known(name)} AS "{name}"' for name in names)
     kept = ", ".join(f"{value} AS {name}" for name, (_, value) in kind.kept.items())
     return (
         f"INSERT INTO camtrap_{kind.name} BY NAME "
         f"SELECT {NUMBER} + {part << _PART_BITS} AS row, {kept} "
-        f"FROM (SELECT {NUMBER}, {cells} FROM incoming)"
+        f"FROM (SELECT {NUMBER}, {known} FROM (SELECT {NUMBER}, {cells} FROM incoming))"
     )
 
 
 def _cell(table: Table, name: str) -> str:
-    """Returns SQL for a cell; null where it says nothing, or there is no such column."""
-    if table.place(name) is None:
-        return "NULL::VARCHAR"
-    cell = table.cell(name)
-    for missing in _MISSING:
-        cell = f"nullif({cell}, '{missing}')"
-    return cell
+    """Returns SQL for a cell; null where it is empty, or there is no such column."""
+    return "NULL::VARCHAR" if table.place(name) is None else table.cell(name)
+
+
+def _known(name: str) -> str:
+    return f"CASE WHEN \"{name}\" NOT IN ('NA', 'NaN', 'nan') THEN \"{name}\" END"
 
 
 def _list_ragged(

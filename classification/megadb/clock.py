@@ -19,6 +19,9 @@ UNREADABLE = "its time cannot be read and is taken as unknown"
 _DATE = r"([0-9]{4})[-:/]([0-9]{1,2})[-:/]([0-9]{1,2})"
 _TIME = r"([0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)"
 _ZONE = r"(?:Z|UTC|([+-])([0-9]{2})(?::?([0-9]{2}))?)"
+_USUAL = (
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
 _MOMENT = rf"{_DATE}(?:(?:T|\s+){_TIME}\s*{_ZONE}?)?"
 
 
@@ -32,23 +35,29 @@ def define(connection: duckdb.DuckDBPyConnection) -> None:
     none. A date alone is its midnight. Anything else, such as a day before a month, is
     null.
     """
+    is_usual = f"said SIMILAR TO '{_USUAL}'"
     connection.execute(
         f"CREATE OR REPLACE TEMP MACRO {WALL_CLOCK}(said) AS CASE "
-        # Nearly all files write this, and a cast is ten times faster.
-        "WHEN said SIMILAR TO '[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}' "
-        "THEN try_cast(said AS TIMESTAMP) "
+        # Nearly all files write this, and to cut and cast is ten times faster.
+        f"WHEN {is_usual} THEN try_cast(said[:19] AS TIMESTAMP) "
         f"WHEN regexp_full_match(trim(said), '{_MOMENT}') THEN try_cast(trim("
         f"regexp_replace(trim(said), '^{_MOMENT}$', '\\1-\\2-\\3 \\4')) AS TIMESTAMP) "
         "END"
     )
-    minutes = (
-        f"coalesce(60 * try_cast({_zone_part(3)} AS INTEGER), 0) "
-        f"+ coalesce(try_cast({_zone_part(4)} AS INTEGER), 0)"
-    )
+    sign, hours, minutes = map(_zone_part, (2, 3, 4))
     connection.execute(
         f"CREATE OR REPLACE TEMP MACRO {INSTANT}(said) AS {WALL_CLOCK}(said) - "
-        f"(CASE {_zone_part(2)} WHEN '-' THEN -1 ELSE 1 END * ({minutes})) "
-        "* INTERVAL 1 MINUTE"
+        f"(CASE WHEN {is_usual} THEN {_minutes('said[20]', 'said[21:22]', 'said[24:25]')} "
+        f"ELSE {_minutes(sign, hours, minutes)} END) * INTERVAL 1 MINUTE"
+    )
+
+
+def _minutes(sign: str, hours: str, minutes: str) -> str:
+    """Returns SQL for how far a zone is ahead of UTC, given SQL for its parts."""
+    return (
+        f"CASE {sign} WHEN '-' THEN -1 ELSE 1 END * "
+        f"(coalesce(60 * try_cast({hours} AS INTEGER), 0) "
+        f"+ coalesce(try_cast({minutes} AS INTEGER), 0))"
     )
 
 
