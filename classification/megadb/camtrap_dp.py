@@ -17,7 +17,7 @@ Where there is no ``fileName``, the ``mediaID`` stands for it; where it does not
 image does, the ending of the ``fileMediatype`` is added. Videos are left out.
 
 **Time.** ``datetime`` is the camera's clock: the zone is read and dropped. Events and
-images are compared in UTC, to the second.
+images are compared in UTC, to the second; a time that names no zone counts as UTC.
 
 **Sequences.** An image's sequence is the ``eventID`` that an observation of the image
 states (the first of several by the alphabet), or else that of an event whose interval

@@ -36,10 +36,14 @@ class Form:
     Attributes:
         delimiter: what stands between cells.
         encoding: name of the text's encoding; a byte order mark is no part of the text.
+        delimiter_hint: how a user sets the delimiter ``{}``, for messages.
+        encoding_hint: how a user sets the encoding.
     """
 
     delimiter: str = ","
     encoding: str = UTF_8
+    delimiter_hint: str = field(default="--delimiter '{}'", compare=False)
+    encoding_hint: str = field(default="--encoding", compare=False)
 
     def codec(self) -> codecs.CodecInfo:
         """Returns how the text is decoded.
@@ -103,7 +107,7 @@ def _suspect_delimiter(name: str, form: Form) -> None:
             shown = "tab" if other == "\t" else other
             raise ArtifactError(
                 f"a single column, {name!r}; cells that are separated by "
-                f"{other!r} are read with --delimiter '{shown}'",
+                f"{other!r} are read with {form.delimiter_hint.format(shown)}",
                 where="row 1",
             )
 
@@ -275,8 +279,8 @@ class _Utf8(io.RawIOBase):
         except UnicodeError as error:
             reason = getattr(error, "reason", str(error))
             raise ArtifactError(
-                f"not {self._form.encoding} text: {reason}; --encoding names "
-                "another encoding, such as cp1252"
+                f"not {self._form.encoding} text: {reason}; {self._form.encoding_hint} "
+                "names another encoding, such as cp1252"
             ) from error
         self.quotes += text.count(b'"')
         return text

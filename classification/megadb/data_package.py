@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 FILENAME = "datapackage.json"
 
 _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_HINTS = (
+    f"the delimiter {{}} in the dialect that {FILENAME} states",
+    f"the key encoding in {FILENAME}",
+)
 _TAB_FORMATS = frozenset({"tsv", "tab", "text/tab-separated-values"})
 
 
@@ -214,7 +218,7 @@ def _form(said: Mapping[str, Any], where: str) -> Form:
     encoding = said.get("encoding", UTF_8)
     if not isinstance(encoding, str):
         _refuse_form("the name of an encoding expected", f"{where}.encoding")
-    form = Form(delimiter, encoding)
+    form = Form(delimiter, encoding, *_HINTS)
     try:
         form.codec()
     except (ConfigurationError, ValueError):

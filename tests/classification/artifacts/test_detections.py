@@ -17,7 +17,7 @@ from detection.boxes import Box
 from detection.records import Detection, ImageDetections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 CATEGORIES = {"1": "animal", "2": "person"}
@@ -78,6 +78,20 @@ def test_an_image_is_read_as_values(tmp_path: Path) -> None:
     ]
     assert file.image_count == 5
     assert file.header.detector == "md_v5a.0.0.pt"
+
+
+def test_a_stream_is_read_as_the_file_is(tmp_path: Path) -> None:
+    content = document(image(), image("b.jpg", detections=None, failure="late"))
+    path = save(tmp_path / "d.json", content)
+    taken: list[ImageDetections] = []
+
+    def take(images: Sequence[ImageDetections], first: int) -> None:
+        assert first == len(taken)
+        taken.extend(images)
+
+    with path.open("rb") as file:
+        header = detections.read_stream(file, take)
+    assert (header, taken) == detections.read(path)
 
 
 def test_documents_keep_every_key_as_it_was_written(tmp_path: Path) -> None:

@@ -498,7 +498,8 @@ def test_tables_in_parts_of_other_forms(tmp_path: Path) -> None:
         ("media", "mediaID,deploymentID,filePath\n", "no column 'timestamp'"),
         ("deployments", "deployment_id,x\n", "did you mean 'deployment_id'"),
         ("observations", "deploymentID,mediaID,observationType\n", "observationLevel"),
-        ("media", "a,b\n\xff,2\n", "not utf-8 text"),
+        ("media", "a,b\n\xff,2\n", "the key encoding in datapackage.json names"),
+        ("media", "a;b\n", "read with the delimiter ; in the dialect that datapackage"),
     ],
 )
 def test_a_broken_table_is_one_line(

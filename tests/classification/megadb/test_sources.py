@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from classification.megadb.sources import open_bytes
+from classification.megadb.sources import Member, open_bytes
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DATA = b'{"images": []}'
 
 
-def read(path: Path) -> bytes:
+def read(path: Path | Member) -> bytes:
     with open_bytes(path, ".json") as file:
         return file.read(100)
 
@@ -38,3 +38,27 @@ def test_what_cannot_be_unpacked_is_refused(tmp_path: Path) -> None:
     for name in ("a.json.gz", "b.zip", "c.zip", "missing.json"):
         with pytest.raises(ArtifactError):
             read(tmp_path / name)
+
+
+def test_one_file_of_a_zip_of_many_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/a.json", DATA)
+        archive.writestr("x/b.json.gz", gzip.compress(DATA))
+    assert read(Member(path, "x/a.json")) == DATA
+    assert read(Member(path, "x/b.json.gz")) == DATA
+    with pytest.raises(ArtifactError, match="no such file in the zip"):
+        read(Member(path, "a.json"))
+
+
+def test_a_file_that_needs_a_password_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.json", DATA)
+    data = bytearray(path.read_bytes())
+    # The bit that says so, where the file begins and in the list of files.
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + place] |= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"cannot be unpacked: .*password"):
+        read(path)
