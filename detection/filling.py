@@ -103,13 +103,13 @@ def filled(
         yield
         return
     _refuse_task_list(options.journal)
+    model = models.resolve(options.model)
+    _refuse_other_detectors(cached, model)
     for dataset in files_by_dataset:
         path = detection_cache.path_of(
             options.cache_dir, options.detector_version, dataset
         )
         check_writable(path.parent)
-    model = models.resolve(options.model)
-    _refuse_other_detectors(cached, model)
     key = _key(model, options)
     with Journal.open(options.journal, key=key, restart=options.restart) as kept:
         run = _Run(kept, store, model, options, log)

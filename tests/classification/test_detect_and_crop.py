@@ -662,7 +662,8 @@ def test_a_folder_that_cannot_be_written_is_told_before_it_detects(
     world: World, folder: str
 ) -> None:
     (world.base / folder).write_bytes(b"in the way")
-    line = DETECT.replace("tiny_v7.onnx", "gone_v7.onnx")  # never looked for
+    (world.base / "broken_v7.onnx").write_bytes(b"never loaded")
+    line = DETECT.replace("tiny_v7.onnx", "broken_v7.onnx")
     reason = "Not a directory" if folder == "mdcache" else "File exists"
     at = "mdcache/v7" if folder == "mdcache" else folder
     assert world.refusal(line) == f"cannot write into {at}: {reason}"

@@ -7,7 +7,7 @@ import pytest
 
 from classification.artifacts import detection_cache
 from classification.artifacts.step_log import StepLog
-from classification.runtime.errors import StorageError
+from classification.runtime.errors import ModelError, StorageError
 from classification.runtime.name_set import NameSet
 from classification.storage.local import LocalStore
 from detection import batches, detectors, filling
@@ -135,13 +135,21 @@ def test_nothing_to_detect_needs_no_model(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_is_told_before_a_model_is_looked_for(
+def test_a_cache_that_cannot_be_written_is_told_before_the_model_is_loaded(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "cache").write_bytes(b"")
+    model = tmp_path / "no_model.onnx"
+    model.write_bytes(b"no model")
     with pytest.raises(StorageError, match="cannot write into"):
-        fill(tmp_path, FILES, options_for(tmp_path, model="gone.onnx"))
+        fill(tmp_path, FILES, options_for(tmp_path, model=str(model)))
     assert not (tmp_path / "run.journal").exists()
+
+
+def test_a_model_that_is_not_there_leaves_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        fill(tmp_path, FILES, options_for(tmp_path, model="gone.onnx"))
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny_v7.onnx"]
 
 
 def test_the_cache_says_what_the_model_table_knows(tmp_path: Path) -> None:
