@@ -144,7 +144,8 @@ class LilaTable:
     def stage(self, dataset: str, staging: Staging) -> None:
         """Stages the images and labels of a dataset.
 
-        Rows that name no dataset are listed with the first one.
+        Rows that name no dataset, or one of which no row can be used, are listed with
+        the first dataset.
         """
         self.connection.execute(
             "CREATE OR REPLACE VIEW lila_one AS SELECT * FROM lila_rows "
@@ -200,11 +201,13 @@ class LilaTable:
         )
 
     def _skipped(self, dataset: str) -> str:
-        is_first = dataset == next(iter(self.roots))
+        whose = f"dataset = {quoted(dataset)}"
+        if dataset == self.datasets[0]:
+            names = ", ".join(map(quoted, self.datasets))
+            whose += f" OR dataset IS NULL OR dataset NOT IN ({names})"
         return (
             f"SELECT 'row ' || {NUMBER} AS item, reason FROM lila_rows "
-            f"WHERE reason IS NOT NULL AND (dataset = {quoted(dataset)} "
-            f"OR dataset IS NULL AND {is_first})"
+            f"WHERE reason IS NOT NULL AND ({whose})"
         )
 
     def _copy(self, staging: Staging, table: str, query: str) -> None:
@@ -273,7 +276,7 @@ def open_table(
             names = _load(connection, table, urls, options.dataset)
             found = _datasets(connection)
         if not found:
-            _refuse_nothing(source, options.dataset, names)
+            _refuse_nothing(source, options.dataset, names, _why(connection))
         roots = {dataset: _roots(connection, dataset, urls) for dataset in found}
         if options.root is not None:
             for found_roots in roots.values():
@@ -381,14 +384,14 @@ def _said(table: Table, urls: Sequence[str]) -> str:
 
 
 def _datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Returns the datasets whose rows were kept, in the order of the table.
+    """Returns the datasets of which some row can be used, in the order of the table.
 
     Raises:
         ArtifactError: one is named as no folder can be, or as another in another case.
     """
     found = connection.execute(
         f"SELECT dataset, min({NUMBER}) AS first FROM lila_rows "
-        "WHERE dataset IS NOT NULL GROUP BY dataset ORDER BY first"
+        "WHERE reason IS NULL GROUP BY dataset ORDER BY first"
     ).fetchall()
     known: dict[str, str] = {}
     for dataset, row in found:
@@ -403,15 +406,26 @@ def _datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [dataset for dataset, _ in found]
 
 
-def _refuse_nothing(source: Path, wanted: str | None, names: set[str]) -> NoReturn:
-    """Says that there is no dataset of a name, and which may be meant.
+def _why(connection: duckdb.DuckDBPyConnection) -> str:
+    """Returns why most rows cannot be used, and how many; empty for no rows."""
+    rows = connection.execute(
+        "SELECT reason, count(*) AS number FROM lila_rows GROUP BY reason "
+        "ORDER BY number DESC, reason LIMIT 1"
+    ).fetchall()
+    return "".join(f"{number} x {reason}" for reason, number in rows)
+
+
+def _refuse_nothing(
+    source: Path, wanted: str | None, names: set[str], why: str
+) -> NoReturn:
+    """Says that there is no dataset, or none of a name, and which may be meant.
 
     Raises:
         ConfigurationError: always.
     """
-    if wanted is None or not names:
-        raise ConfigurationError(f"{source}: no row names a dataset")
     plain = {normal(name): name for name in sorted(names)}
+    if wanted is None or normal(wanted) in plain or not names:
+        raise ConfigurationError(f"{source}: no images; {why or 'no rows'}")
     near = difflib.get_close_matches(normal(wanted), plain, n=1, cutoff=0.5)
     hint = f"did you mean {plain[near[0]]!r}" if near else f"there are {_list(names)}"
     raise ConfigurationError(f"{source}: no dataset {wanted!r}; {hint}")

@@ -394,10 +394,30 @@ def test_a_missing_column_is_named(folder: Path, header: str, message: str) -> N
     assert str(refusal.value) == f"{folder}/lila.csv: {message}"
 
 
-def test_a_table_without_rows_is_one_line(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "wanted", "why"),
+    [
+        ([], None, "no rows"),
+        ([], "A", "no rows"),
+        (["", "", "A"], None, "2 x no dataset_name"),
+        (["A", "A", "B"], "a", "2 x no image_id"),
+    ],
+)
+def test_a_table_without_images_is_one_line(
+    folder: Path, rows: Sequence[str], wanted: str | None, why: str
+) -> None:
+    broken = [row(name, "a/1.jpg", "", image_id="") for name in rows]
     with pytest.raises(ConfigurationError) as refusal:
-        read(folder, text([]))
-    assert str(refusal.value) == f"{folder}/lila.csv: no row names a dataset"
+        read(folder, text(broken), dataset=wanted)
+    assert str(refusal.value) == f"{folder}/lila.csv: no images; {why}"
+
+
+def test_a_dataset_of_broken_rows_alone_is_none(folder: Path) -> None:
+    broken = [row(name, "x/0.jpg", "", image_id="") for name in ("a/b", "B")]
+    found = read(folder, text([*broken, row("A", "a/1.jpg", "1"), row("C", "", "1")]))
+    assert found.datasets == ("A", "C")
+    assert found.skipped["A"] == [("row 2", lila_csv.NO_ID), ("row 3", lila_csv.NO_ID)]
+    assert found.skipped["C"] == []
 
 
 def test_it_is_read_as_it_was_downloaded(folder: Path) -> None:
