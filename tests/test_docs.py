@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import docs
-from tests.commands import COMMANDS, ROOT, SCRIPTS, find, parser
+from tests.commands import COMMANDS, ROOT, SCRIPTS, command, find, parser
+from tests.world import label_row, photograph, save_jpeg, write_taxonomy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +81,55 @@ def test_links_of_the_documents_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)", text):
             if not target.startswith(("http:", "https:")):
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+SPECIES = {"bobcat": "lynx rufus", "coyote": "canis latrans"}
+
+
+def _lila_files(folder: Path) -> None:
+    """Writes what LILA has: a table, a taxonomy, detector's results, and images."""
+    bucket = "caltech-unzipped/cct_images"
+    table = ["dataset_name,url_gcp,image_id,location_id,original_label"]
+    images = []
+    for number, label in enumerate([*SPECIES] * 4):
+        file, name = f"{number}.jpg", "Caltech Camera Traps"
+        url = f"https://storage.googleapis.com/public-datasets-lila/{bucket}/{file}"
+        table.append(f"{name},{url},{name} : {number},{name} : {number // 2},{label}")
+        box = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.5, 0.5]}
+        images.append({"file": f"{bucket}/{file}", "detections": [box]})
+        save_jpeg(folder / "cct_images" / file, photograph(64, 48, seed=number))
+    with zipfile.ZipFile(folder / "lila_image_urls_and_labels.csv.zip", "w") as archive:
+        archive.writestr("lila_image_urls_and_labels.csv", "\n".join(table) + "\n")
+    results = {
+        "info": {"detector": "md_v5a.0.0.pt", "format_version": "1.3"},
+        "detection_categories": {"1": "animal"},
+        "images": images,
+    }
+    (folder / "caltech_mdv5a.json").write_text(json.dumps(results), encoding="utf-8")
+    write_taxonomy(
+        folder / "lila-taxonomy-mapping_release.csv",
+        [
+            label_row(f"caltech camera traps|{label}", f"species {name}")
+            for label, name in SPECIES.items()
+        ],
+    )
+
+
+def test_the_way_from_lila_leads_to_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _lila_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/metadata.md").read_text(encoding="utf-8")
+    way = tmp_path / "way.md"
+    way.write_text(text.partition("\n## From LILA")[2], encoding="utf-8")
+    [spec] = re.findall(r"```csv\n(.*?)```", way.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "label_spec.csv").write_text(spec, encoding="utf-8")
+    for line in command_lines(way):
+        name = find(_script(line))
+        assert name is not None
+        words = shlex.split(line.replace("/data/cct_images", "cct_images"))
+        assert command(name).main(words[1:]) == 0, line
+    splits = json.loads((tmp_path / "run/splits.json").read_bytes())
+    assert all(len(splits[split]) >= 1 for split in ("train", "val", "test"))
+    assert sum(map(len, splits.values())) == 4

@@ -75,7 +75,7 @@ OTHER_DATASET = "its image_id is of another dataset than its dataset_name"
 NOT_BELOW = "its URL does not begin with --base-url; --cloud chooses among its URLs"
 
 _DATASET, _ID, _LABEL = "dataset_name", "image_id", "original_label"
-_NEEDED = (_DATASET, _ID, _LABEL)
+NEEDED = (_DATASET, _ID, _LABEL)
 # Column of the table by what a row says here.
 _COLUMNS = {
     "dataset": _DATASET,
@@ -290,7 +290,7 @@ def _url_columns(table: Table, cloud: Cloud) -> list[str]:
     Raises:
         ArtifactError: there is none, or another column is missing.
     """
-    for name in _NEEDED:
+    for name in NEEDED:
         if table.place(name) is None:
             refuse_missing(name, [table])
     clouds = [cloud, *(other for other in Cloud if other != cloud)]

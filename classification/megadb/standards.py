@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _PACKED = (".gz", ".zip")
 _PACKAGE = "datapackage.json"
-_LILA_COLUMNS = frozenset({"dataset_name", "image_id", "annotation_level"})
 
 
 class Standard(StrEnum):
@@ -120,7 +119,7 @@ def _recognize_table(path: Path) -> Standard:
         columns = csv_rows.header(path, csv_rows.Form())
     except ArtifactError:
         return Standard.CSV  # perhaps of another form, which its reader knows
-    return Standard.LILA if set(columns) >= _LILA_COLUMNS else Standard.CSV
+    return Standard.LILA if set(columns) >= set(lila_csv.NEEDED) else Standard.CSV
 
 
 class Reader(Protocol):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from classification.megadb.standards import Reader
 
-LILA = "dataset_name,url_gcp,image_id,annotation_level\n"
+LILA = "dataset_name,url_gcp,image_id,original_label\n"
 TWO_DATASETS = """dataset_name,url_gcp,image_id,original_label
 B,https://lila.example/b/2.jpg,B : 2,elk
 A,https://lila.example/a/1.jpg,A : 1,elk
