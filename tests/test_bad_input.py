@@ -252,7 +252,7 @@ _CERVIDAE = {"taxa": [{"level": "family", "name": "cervidae"}]}
         ),
     ],
 )
-def test_a_specification_that_cannot_be_meant_is_one_line(
+def test_d7_a_specification_that_cannot_be_meant_is_one_line(
     desk: Desk, spec: dict[str, Any], message: str, capsys: Capture
 ) -> None:
     write_store(desk.megadb, {"idfg": [{"file": "1.jpg", "labels": ["elk"]}]})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,16 @@ class Files:
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
+
+
+@pytest.mark.parametrize("target", [{}, {"hog": []}])
+def test_d28_a_target_that_matched_nothing_is_absent_or_empty(
+    files: Files, target: dict[str, list[str]]
+) -> None:
+    files.mapping.write_text(json.dumps({**MAPPING, **target}))
+    files.write()
+    assert files.run() == cli.EXIT_OK
+    assert label_index.read(files.index) == ("carnivore", "deer", "other")
 
 
 def test_targets_are_sorted_and_hold_sums(

@@ -394,7 +394,9 @@ def test_labels_of_few_locations_are_left_out(world: World) -> None:
     assert image_counts.read(presample) == {"bird": 0, "blank": 0, "deer": 4}
 
 
-def test_labels_may_share_where_it_is_allowed(world: World, capsys: Capture) -> None:
+def test_d35_labels_may_share_where_it_is_allowed(
+    world: World, capsys: Capture
+) -> None:
     elk = {"dataset_labels": {"idfg": ["elk"]}}
     world.specify(elk=elk, deer=DEER)
     assert world.query() == 1

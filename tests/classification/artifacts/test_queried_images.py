@@ -129,7 +129,9 @@ def test_the_order_of_the_file_is_kept(tmp_path: Path) -> None:
     assert [name for name, _ in queried_images.open_file(path).images()] == names
 
 
-def test_locations_that_are_no_text_are_streamed_as_their_text(tmp_path: Path) -> None:
+def test_d9_locations_that_are_no_text_are_streamed_as_their_text(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "queried_images.json"
     locations: list[object] = [13, "13", None, {"x": 1}]
     images = {f"ds/{n}.jpg": {**ONE, "location": x} for n, x in enumerate(locations)}
