@@ -49,6 +49,7 @@ from classification.megadb import (
     finishing,
     folders,
     lila_csv,
+    locations,
     megadetector_boxes,
     plain_csv,
     standards,
@@ -196,8 +197,8 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--location-from",
-        choices=finishing.LOCATION_RULES,
-        default=finishing.COLUMN,
+        choices=locations.RULES,
+        default=locations.COLUMN,
         help="what a location is, for splits: what the source calls so, each sequence, "
         "each day at a site, or each folder (default: %(default)s)",
     )
@@ -444,7 +445,7 @@ def _describe(
         _logger.info(
             "%s: %d sequences stand at several locations", dataset, imported.straddling
         )
-    if imported.locations <= 1 and location_from == finishing.COLUMN:
+    if imported.locations <= 1 and location_from == locations.COLUMN:
         _logger.warning(
             "%s: %s location, so it cannot be split by location; --location-from "
             "sequence, day or folder makes some",

@@ -33,6 +33,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from classification.megadb import database
+from taxonomy.graph import normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+_NORMAL = "ct_normal"
 IMAGE_LEVEL, SEQUENCE_LEVEL = "image", "sequence"
 
 IMAGES, LABELS, BOXES, BOXED, SKIPPED = (
@@ -96,4 +98,22 @@ class Staging:
             self.connection,
             f"INSERT INTO {table} BY NAME SELECT * FROM incoming",
             rows,
+        )
+
+
+def make_names(
+    connection: duckdb.DuckDBPyConnection, names: str, table: str, column: str
+) -> None:
+    """Makes a table of the different texts of a column, each with its ``name``.
+
+    Args:
+        connection: where the tables are.
+        names: of the new table, which has the column, too.
+        table: one of the five.
+        column: of labels or categories; a text that is no name has an empty one.
+    """
+    with database.function(connection, _NORMAL, normal):
+        connection.execute(
+            f"CREATE TABLE {names} AS SELECT {column}, {_NORMAL}({column}) AS name FROM "
+            f"(SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL)"
         )

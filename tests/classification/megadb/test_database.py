@@ -114,3 +114,12 @@ def test_rows_are_inserted_and_forgotten() -> None:
         assert connection.execute("FROM t").fetchall() == [(2,), (3,)]
         with pytest.raises(duckdb.CatalogException):
             connection.execute("FROM incoming")
+
+
+def test_sql_asks_python_until_the_block_ends(tmp_path: Path) -> None:
+    with database.connect(tmp_path) as connection:
+        query = "SELECT shout(name) FROM (VALUES ('elk'), (NULL)) AS names(name)"
+        with database.function(connection, "shout", str.upper):
+            assert connection.execute(query).fetchall() == [("ELK",), (None,)]
+        with pytest.raises(duckdb.CatalogException):
+            connection.execute(query)
