@@ -96,7 +96,7 @@ def _lila_files(folder: Path) -> None:
         url = f"https://storage.googleapis.com/public-datasets-lila/{bucket}/{file}"
         table.append(f"{name},{url},{name} : {number},{name} : {number // 2},{label}")
         box = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.5, 0.5]}
-        images.append({"file": f"{bucket}/{file}", "detections": [box]})
+        images.append({"file": file, "detections": [box]})
         save_jpeg(folder / "cct_images" / file, photograph(64, 48, seed=number))
     with zipfile.ZipFile(folder / "lila_image_urls_and_labels.csv.zip", "w") as archive:
         archive.writestr("lila_image_urls_and_labels.csv", "\n".join(table) + "\n")

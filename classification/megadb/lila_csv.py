@@ -30,9 +30,10 @@ Where every URL of a dataset is one folder plus the image's id, with or without 
 extension (``KGA_S1/A01/A01_R1_IMAG0001``), that folder is the root: so it is in datasets
 whose ids are paths, whatever part of them the table holds. Otherwise it is the longest
 folder that all URLs of the dataset share, and a table that somebody has filtered may give
-a longer one than LILA's metadata has; a root that is given (``--base-url``) settles it. URLs
-are taken as they stand, for LILA writes file names into them unescaped. An image without
-any URL has its id as its file.
+a longer one than LILA's metadata has. A root that is given (``--base-url``) settles it;
+LILA's list of datasets states it, as ``image_base_url_gcp``. URLs are taken as they stand,
+for LILA writes file names into them unescaped. An image without any URL has its id as its
+file.
 """
 
 from __future__ import annotations

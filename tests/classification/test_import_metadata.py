@@ -487,6 +487,9 @@ def test_lila_s_table_becomes_its_datasets(bench: Bench) -> None:
         "Nowhere Deer": "https://gcp.example/nd/",
     }
     assert bench.log()["counts"]["datasets"] == 2
+    before = bench.content()
+    assert bench.run(source) == 0
+    assert bench.content() == before
 
 
 @pytest.mark.parametrize(
