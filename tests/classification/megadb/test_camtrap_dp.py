@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from classification.artifacts import image_table
 from classification.megadb import camtrap_dp, clock, finishing
 from classification.megadb.camtrap_dp import Options
 from classification.megadb.staging import Staging
@@ -186,6 +188,13 @@ def test_a_location_is_that_of_the_deployment_or_the_deployment(tmp_path: Path) 
     found = stage(package(tmp_path / "p", media))
     assert found.column("location") == {"a": "ridge", "b": "d2", "c": "lost", "d": None}
     assert found.skipped == [("deployment lost", camtrap_dp.UNKNOWN_DEPLOYMENT)]
+
+
+def test_d9_locations_are_text_as_it_stands(tmp_path: Path) -> None:
+    deployments = [{"deploymentID": "1", "locationID": "013"}, {"deploymentID": "02"}]
+    media = [image("a", 1, "1"), image("b", 2, "02")]
+    found = stage(package(tmp_path / "p", media, deployments=deployments))
+    assert found.column("location") == {"a": "013", "b": "02"}
 
 
 def test_what_is_odd_about_deployments_is_listed(tmp_path: Path) -> None:
@@ -584,6 +593,30 @@ def test_events_as_by_hand_in_whatever_order_rows_stand(
     assert again.labels == found.labels
     assert again.column("sequence") == given
     assert again.column("location") == found.column("location")
+
+
+def test_levels_and_kinds_reach_the_table(tmp_path: Path) -> None:
+    """What an image says itself wins over its event, and a video is no image."""
+    media = [image("a", 1), image("b", 2), image("v", 3, fileMediatype="video/mp4")]
+    observations = [
+        of_event(0, 9, eventID="e", scientificName="Ardea"),
+        of_image("b", "blank"),
+        of_image("v", scientificName="Sus scrofa"),
+    ]
+    source = package(tmp_path / "p", media, observations)
+    with Staging.open(tmp_path / "work") as staging:
+        camtrap_dp.read(source, staging)
+        imported = finishing.finish(
+            staging, dataset="x", location_from="column", megadb=tmp_path / "db"
+        )
+    columns = ["file", "sequence", "labels", "label_level"]
+    path = image_table.path_of(tmp_path / "db", "x")
+    rows = pq.read_table(path, columns=columns).to_pylist()
+    assert [tuple(row.values()) for row in rows] == [
+        ("media/a.jpg", "e", ["ardea"], "sequence"),
+        ("media/b.jpg", "e", ["empty"], "image"),
+    ]
+    assert imported.left_out == {f"image: {camtrap_dp.VIDEO}": 1}
 
 
 def test_times_without_fractions_meet_those_with(tmp_path: Path) -> None:
