@@ -1,7 +1,7 @@
 """Two runs of a detector made one, image by image: values, without files.
 
-An image that failed in one run and not in the other did not fail. Where both runs have
-boxes, those that were there first stay, since crops were cut and named after them;
+An image that failed in one run and not in the other did not fail; where it failed in
+both, the newer run says why. Where both runs have boxes, those that were there first stay, since crops were cut and named after them;
 unless the newer run is to win.
 """
 
@@ -39,7 +39,7 @@ class Fate(Enum):
     UNTOUCHED = auto()  # the newer run has nothing of it
     ADDED = auto()
     REPLACED = auto()  # the newer result instead of the older
-    KEPT = auto()  # the older result instead of the newer
+    KEPT = auto()  # the older result, or one that says the same
 
 
 class Combined(NamedTuple):
@@ -82,13 +82,15 @@ def _decide(results: Sequence[Result], *, newer_wins: bool) -> Combined:
     new = [result for result in results if result.is_new]
     old = results[: len(results) - len(new)]
     ranked = [*new, *old] if newer_wins else results
-    chosen = next((result for result in ranked if not result.failed), ranked[0])
+    latest = (new or old)[0]
+    chosen = next((result for result in ranked if not result.failed), latest)
     if not new:
         fate = Fate.UNTOUCHED
     elif not old:
         fate = Fate.ADDED
     else:
-        fate = Fate.REPLACED if chosen.is_new else Fate.KEPT
+        says_more = chosen.is_new and chosen.document != old[0].document
+        fate = Fate.REPLACED if says_more else Fate.KEPT
     return Combined(chosen, fate, max(0, len(new) - 1))
 
 

@@ -793,6 +793,15 @@ def test_d14_d29_an_image_that_failed_is_tried_again_by_the_next_run(
     assert len(world.crops) == UNDRAWN + 2
 
 
+def test_an_image_that_fails_again_has_its_new_reason(world: World) -> None:
+    path = world.base / "images/b/x/01.jpg"
+    for kind, reason in (("empty", "empty file"), ("missing", "no such file")):
+        break_image(path, kind)
+        assert world.run(DETECT) == 0
+        assert world.reasons == {"b/x/01.jpg": reason}
+        assert world.cache("b")["images"][1]["failure"] == reason
+
+
 @pytest.mark.parametrize("failed", ['"detections": null', '"failure": "no such file"'])
 def test_d29_failed_images_of_the_originals_cache_are_no_boxes(
     world: World, failed: str

@@ -28,6 +28,7 @@ def result(file: str, *, failed: bool = False, new: bool = False) -> Result:
 OLD, NEW = result("a"), result("a", new=True)
 OLD_FAILED = result("a", failed=True)
 NEW_FAILED = result("a", failed=True, new=True)
+SAME = OLD_FAILED._replace(is_new=True)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,10 @@ NEW_FAILED = result("a", failed=True, new=True)
         (
             [OLD_FAILED],
             [NEW_FAILED],
-            (OLD_FAILED, Fate.KEPT, 0),
+            (NEW_FAILED, Fate.REPLACED, 0),
             (NEW_FAILED, Fate.REPLACED, 0),
         ),
+        ([OLD_FAILED], [SAME], (SAME, Fate.KEPT, 0), (SAME, Fate.KEPT, 0)),
         (
             [],
             [NEW_FAILED, NEW, NEW],
@@ -74,18 +76,18 @@ def test_d14_a_later_success_replaces_a_failure() -> None:
 
 
 @given(older=RESULTS, newer=RESULTS, newer_wins=st.booleans())
-def test_each_image_once_in_order_and_the_first_success_of_the_stronger_side(
+def test_each_image_once_in_order_the_stronger_sides_success_or_the_newest_failure(
     older: list[Result], newer: list[Result], newer_wins: bool
 ) -> None:
     newer = [one._replace(is_new=True) for one in newer]
-    expected: dict[str, Result] = {}
-    for one in newer + older if newer_wins else older + newer:
-        if one.file not in expected or (expected[one.file].failed and not one.failed):
-            expected[one.file] = one
+    ranked = newer + older if newer_wins else older + newer
+    expected = []
+    for file in sorted({one.file for one in ranked}):
+        successes = [one for one in ranked if one.file == file and not one.failed]
+        failures = [one for one in newer + older if one.file == file]
+        expected.append((successes or failures)[0])
     combined = list(combine(older, newer, newer_wins=newer_wins))
-    assert [one.result for one in combined] == [
-        expected[file] for file in sorted(expected)
-    ]
+    assert [one.result for one in combined] == expected
     touched = sum(one.fate is not Fate.UNTOUCHED for one in combined)
     assert touched + sum(one.repeated for one in combined) == len(newer)
 
