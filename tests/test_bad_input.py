@@ -51,6 +51,7 @@ class Desk:
         self.megadb = folder / "megadb"
         self.taxonomy = write_taxonomy(folder / "taxonomy.csv", DEER_AND_BIRDS)
         self.spec = folder / "label_spec.json"
+        self.run = folder / "run"
 
     def import_coco(self, images: list[Any], annotations: list[Any]) -> int:
         source = self.folder / "cct.json"
@@ -64,9 +65,10 @@ class Desk:
         words = [str(word) for pair in places.items() for word in pair]
         return import_metadata.main([str(source), *words])
 
-    def validate(self, spec: object, *options: str) -> int:
-        self.spec.write_text(json.dumps(spec))
-        words = [self.spec, self.taxonomy, "--megadb", self.megadb, *options]
+    def query(self, spec: object = None) -> int:
+        if spec is not None:
+            self.spec.write_text(json.dumps(spec))
+        words = [self.spec, self.taxonomy, "--megadb", self.megadb, "-o", self.run]
         return json_validator.main(list(map(str, words)))
 
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -167,15 +169,17 @@ def test_commas_slashes_spaces_and_capitals_live_through_a_query(desk: Desk) -> 
             label_row(f"{dataset}|goat/sheep", "subfamily caprinae", number=3),
         ],
     )
-    spec = {
-        "deer": {"taxa": [{"level": "family", "name": "Cervidae", "datasets": [NAME]}]},
-        "goat/sheep": {"dataset_labels": {NAME.upper(): ["Goat/Sheep"]}},
-    }
-    run = desk.folder / "run"
-    assert desk.validate(spec, "--output-dir", str(run)) == 0
-    images = queried_images.read(run / queried_images.FILENAME)
+    table = desk.folder / "spec.csv"
+    table.write_text(
+        "output_label,type,content\n"
+        f'white tail,row,"{NAME}|Deer, White-Tailed"\n'
+        f"goat/sheep,datasettaxon,{NAME.upper()}|Subfamily|Caprinae\n"
+    )
+    assert csv_to_json.main([str(table), str(desk.spec)]) == 0
+    assert desk.query() == 0
+    images = queried_images.read(desk.run / queried_images.FILENAME)
     assert {name: (one.dataset_label, one.labels) for name, one in images.items()} == {
-        f"{NAME}/1.jpg": ("deer, white-tailed", ("deer",)),
+        f"{NAME}/1.jpg": ("deer, white-tailed", ("white tail",)),
         f"{NAME}/2.jpg": ("goat/sheep", ("goat/sheep",)),
     }
 
@@ -204,7 +208,7 @@ def test_a_broken_taxonomy_string_is_named_by_row_and_column(
 ) -> None:
     write_store(desk.megadb, {"idfg": [{"file": "1.jpg", "labels": ["elk"]}]})
     desk.taxonomy.write_text(desk.taxonomy.read_text().replace("[(", "[", 1))
-    assert desk.validate({"elk": {"dataset_labels": {"idfg": ["elk"]}}}) == 1
+    assert desk.query({"elk": {"dataset_labels": {"idfg": ["elk"]}}}) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(
         f"error: {desk.taxonomy}: row 2, column taxonomy_string: not a Python literal: "
@@ -256,10 +260,9 @@ def test_d7_a_specification_that_cannot_be_meant_is_one_line(
     desk: Desk, spec: dict[str, Any], message: str, capsys: Capture
 ) -> None:
     write_store(desk.megadb, {"idfg": [{"file": "1.jpg", "labels": ["elk"]}]})
-    run = desk.folder / "run"
-    assert desk.validate(spec, "--output-dir", str(run)) == 1
+    assert desk.query(spec) == 1
     assert capsys.readouterr().err == f"error: {desk.spec}: {message}\n"
-    assert not run.exists() or list(run.iterdir()) == []
+    assert not desk.run.exists() or list(desk.run.iterdir()) == []
 
 
 @pytest.mark.parametrize(

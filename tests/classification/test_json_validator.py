@@ -553,6 +553,27 @@ def test_explain_says_why_and_writes_nothing(world: World, capsys: Capture) -> N
     assert list(world.output.iterdir()) == []
 
 
+def test_explain_names_the_filter_that_took_an_image_out(
+    world: World, capsys: Capture
+) -> None:
+    images, wrong = world.folder / "images", world.folder / "wrong"
+    for name in ("Caltech/d/1.jpg", "Caltech/d/3.jpg"):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).touch()
+    mislabeled.write(wrong / "idfg.csv", {"3.jpg": ""})
+    names = ["Caltech/d/2.jpg", "Caltech/d/3.jpg", "Caltech/d/6.txt", "idfg/3.jpg"]
+    options = [option for name in names for option in ("--explain", name)]
+    filters = ["-c", images, "-m", wrong, "--min-locs", "2"]
+    assert world.query(*filters, *options) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if not line.startswith("  ")] == [
+        "Caltech/d/2.jpg: not selected: there is no such file (--check-blob-exists)",
+        "Caltech/d/3.jpg: not selected: 'blank' has fewer than 2 locations (--min-locs)",
+        "Caltech/d/6.txt: not selected: its name does not end as that of an image",
+        "idfg/3.jpg: not selected: its label is wrong, and nobody knows the right one",
+    ]
+
+
 def test_explain_agrees_with_the_sample(world: World, capsys: Capture) -> None:
     world.store({"idfg": [image(f"{n}.jpg", "elk") for n in range(9)]})
     world.specify(deer=DEER | {"max_count": 4})
