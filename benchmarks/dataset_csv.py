@@ -50,7 +50,7 @@ from classification.create_classification_dataset import METHODS
 from detection.boxes import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 LOCATIONS = 2_000
 LABELS = 100
@@ -218,8 +218,8 @@ def _sequence(image: Image, count: int) -> int:
     return image.burst - 1 if shares else image.burst
 
 
-def _batches(rows: Iterator[dict[str, object]]) -> Iterator[pa.RecordBatch]:
-    waiting = []
+def _batches(rows: Iterable[Mapping[str, object]]) -> Iterator[pa.RecordBatch]:
+    waiting: list[Mapping[str, object]] = []
     for row in rows:
         waiting.append(row)
         if len(waiting) == 50_000:
@@ -228,7 +228,7 @@ def _batches(rows: Iterator[dict[str, object]]) -> Iterator[pa.RecordBatch]:
     yield from _to_batches(waiting)
 
 
-def _to_batches(rows: list[dict[str, object]]) -> list[pa.RecordBatch]:
+def _to_batches(rows: list[Mapping[str, object]]) -> list[pa.RecordBatch]:
     batches: list[pa.RecordBatch] = pa.Table.from_pylist(
         rows, schema=image_table.schema()
     ).to_batches()

@@ -32,6 +32,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import logging
 import sys
@@ -331,16 +332,11 @@ def _make_csv(
         theirs = _take_over(match, tested)
         own.add(_own_rows(sources, leave_out))
         rare = _find_rare(own, sources.min_locs)
-        cells: set[str] = set()
         kept = _kept_rows(own.rows(), rare, match, theirs, leave_out)
-        both = itertools.chain(kept, tested.rows())
-        log.counts["crops"] = dataset_csv.write(path, _noting_labels(both, cells))
-    labels = sorted(
-        {label for cell in cells for label in dataset_csv.split_labels(cell)}
-    )
-    label_index.write(output_dir / label_index.FILENAME, labels)
+        labels = _write_rows(path, itertools.chain(kept, tested.rows()), log)
     log.extra["labels_dropped"] = sorted(rare)
     _say_csv(path, listed, labels, log)
+    label_index.write(output_dir / label_index.FILENAME, labels)
 
 
 def _find_rare(own: dataset_csv.Spool, min_locs: int | None) -> frozenset[str]:
@@ -465,10 +461,24 @@ def _kept_rows(
             yield kept
 
 
-def _noting_labels(found: Iterable[CropRow], cells: set[str]) -> Iterator[CropRow]:
-    for row in found:
-        cells.add(row.label)
-        yield row
+class _NothingLeftError(Exception):
+    """There is no row; whatever table was there before is better than none."""
+
+
+def _write_rows(path: Path, found: Iterable[CropRow], log: StepLog) -> list[str]:
+    """Writes the table, unless it would be empty; returns its labels, sorted."""
+    cells: set[str] = set()
+
+    def noted() -> Iterator[CropRow]:
+        for row in found:
+            cells.add(row.label)
+            yield row
+        if not cells:
+            raise _NothingLeftError
+
+    with contextlib.suppress(_NothingLeftError):
+        log.counts["crops"] = dataset_csv.write(path, noted())
+    return sorted({label for cell in cells for label in dataset_csv.split_labels(cell)})
 
 
 def _make_splits(
@@ -584,14 +594,17 @@ def _say_places(
             found.unknown,
             found.images,
         )
-    _logger.info(
-        "%d sequences span locations: %d locations stay together in %d groups, the "
-        "largest of %d",
-        found.sequences,
-        sum(map(len, joined)),
-        len(joined),
-        max(map(len, joined), default=0),
-    )
+    if joined:
+        _logger.info(
+            "%d sequences span locations: %d locations stay together in %d groups, the "
+            "largest of %d",
+            found.sequences,
+            sum(map(len, joined)),
+            len(joined),
+            max(map(len, joined)),
+        )
+    else:
+        _logger.info("no sequence spans locations")
     drawn_in = sorted(
         location
         for place in joined

@@ -77,12 +77,16 @@ def write_cache(path: Path, images: list[dict[str, Any]], **categories: str) -> 
     write_json(path, document)
 
 
-def change_queried(base: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes what is queried, in place."""
-    path = base / "run/queried_images.json"
+def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Edits a JSON file."""
     document = json.loads(path.read_bytes())
-    change(document)
+    edit(document)
     write_json(path, document)
+
+
+def change_queried(base: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Edits what is queried."""
+    change(base / "run/queried_images.json", edit)
 
 
 CSV = "run --mode csv -c crops -d mdcache -v 4.1"
@@ -208,7 +212,7 @@ def test_d49_a_folder_is_listed_once_and_no_crop_is_asked_for_by_itself(
     def count_questions(path: str, **options: bool) -> os.stat_result:
         if "___crop" in str(path):
             asked.append(path)
-        return stat(path, **options)  # type: ignore[arg-type]  # flags, all of them
+        return stat(path, **options)
 
     monkeypatch.setattr(os, "scandir", count_listings)
     monkeypatch.setattr(os, "stat", count_questions)
@@ -246,13 +250,15 @@ def test_drawn_boxes_need_no_cache(base: Path) -> None:
     assert (row["path"], row["confidence"]) == ("d/x/003.jpg___crop01.jpg", "1.0")
 
 
-@pytest.mark.parametrize(
-    ("threshold", "crops"), [("0", 32), ("0.9", 32), ("0.9001", 0)]
-)
+@pytest.mark.parametrize(("threshold", "crops"), [("0", 32), ("0.9", 32), ("0.91", 1)])
 def test_the_threshold_is_the_least_confidence(
     base: Path, threshold: str, crops: int
 ) -> None:
-    assert run(f"{CSV} -t {threshold}") == (0 if crops else 1)
+    def be_surer(cache: dict[str, Any]) -> None:
+        cache["images"][0]["detections"][1]["conf"] = 0.91
+
+    change(base / "mdcache/v4.1/d.json", be_surer)
+    assert run(f"{CSV} -t {threshold}") == 0
     assert len(read_rows(base / "run/classification_ds.csv")) == crops
 
 
@@ -315,6 +321,17 @@ def test_min_locs_that_drops_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--min-locs drops bird, deer" in err
     assert "no crop is left: " in err
     assert "32 x its label is at fewer locations than --min-locs" in err
+
+
+def test_an_empty_table_takes_no_other_ones_place(base: Path) -> None:
+    assert run(CSV) == 0
+    first = outputs(base)
+    assert run(f"{CSV} --threshold 0.95") == 1
+    second = outputs(base)
+    assert len(left_out(base)) == 36
+    assert second.keys() == first.keys()
+    for name in ("classification_ds.csv", "label_index.json"):
+        assert second[name] == first[name]
 
 
 @by_each_method
@@ -645,11 +662,26 @@ def relabel(*labels: str) -> Callable[[Path], object]:
     )
 
 
+def lose_old_table(base: Path) -> None:
+    write_old(base)
+    (base / "old.csv").unlink()
+
+
+def mix_old_up(base: Path) -> None:
+    write_old(base)
+    write_json(base / "old.json", {"train": [], "val": [], "test": [["d", "none"]]})
+
+
+def take_nothing_over(base: Path) -> None:
+    write_many(base)
+    write_old(base, location="none")
+
+
 NOTHING: Callable[[Path], object] = Path.exists
 
 
 @pytest.mark.parametrize(
-    ("change", "line", "message"),
+    ("spoil", "line", "message"),
     [
         (
             remove("run/queried_images.json"),
@@ -711,23 +743,17 @@ NOTHING: Callable[[Path], object] = Path.exists
             "old.json: --match-test: it has no test locations",
         ),
         (
-            lambda base: write_old(base) or (base / "old.csv").unlink(),
+            lose_old_table,
             f"{CSV} {MATCH}",
             "old.csv: missing; create_classification_dataset --mode csv writes it",
         ),
         (
-            lambda base: (
-                (write_old(base), write_many(base))
-                and (base / "run/classification_ds.csv").rename(base / "old.csv")
-                and write_json(
-                    base / "old.json", {"train": [], "val": [], "test": [["d", "none"]]}
-                )
-            ),
+            mix_old_up,
             f"{CSV} {MATCH}",
             "old.csv has no crop at the test locations of old.json; --match-test wants",
         ),
         (
-            lambda base: (write_many(base), write_old(base, location="none")),
+            take_nothing_over,
             f"run --mode splits --val-frac 0.2 {MATCH}",
             "run/classification_ds.csv has no crop at the test locations of old.json; --mo",
         ),
@@ -750,12 +776,12 @@ NOTHING: Callable[[Path], object] = Path.exists
 )
 def test_what_is_wrong_is_one_line_that_names_the_way_out(
     base: Path,
-    change: Callable[[Path], object],
+    spoil: Callable[[Path], object],
     line: str,
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    change(base)
+    spoil(base)
     assert run(line) == 1
     assert error_of(capsys).startswith(f"error: {message}")
 

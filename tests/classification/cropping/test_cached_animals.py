@@ -9,6 +9,7 @@ from classification.cropping.cached_animals import CachedAnimals, FoundBoxes
 from classification.runtime.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 CATEGORIES = {"1": "animal", "2": "person"}
@@ -19,7 +20,7 @@ def box(conf: float, category: str = "1") -> dict[str, Any]:
 
 
 def write_cache(
-    path: Path, images: list[dict[str, Any]], categories: dict[str, str] = CATEGORIES
+    path: Path, images: Sequence[object], categories: dict[str, str] = CATEGORIES
 ) -> None:
     document = {
         "info": {"detector": "md_v4.1.0.pb", "format_version": "1.3"},
