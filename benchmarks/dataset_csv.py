@@ -63,10 +63,11 @@ HEADER = Header(
 )
 # VmHWM is the peak of the process's own memory; ru_maxrss would begin with its parent's.
 MEASURE = r"""
-import re, sys
+import re, sys, time
 from pathlib import Path
 from classification import create_classification_dataset
 assert create_classification_dataset.main(sys.argv[1:]) == 0
+print(time.process_time())
 print(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])
 """
 DRAWN = (QueriedBox("animal", Box(0.1, 0.1, 0.5, 0.5)),)
@@ -99,10 +100,12 @@ class Cost(NamedTuple):
 
     Attributes:
         seconds: of the clock.
+        busy: seconds of the processor, of all threads.
         peak_mb: most memory that was resident at a time, in MiB.
     """
 
     seconds: float
+    busy: float
     peak_mb: float
 
 
@@ -246,8 +249,8 @@ def measure(words: Sequence[str], log: Path) -> Cost:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    peak_kib = done.stdout.split()[-1]
-    return Cost(time.perf_counter() - begin, int(peak_kib) / 1024)
+    *_, busy, peak_kib = done.stdout.split()
+    return Cost(time.perf_counter() - begin, float(busy), int(peak_kib) / 1024)
 
 
 def ways(base: Path) -> dict[str, list[str]]:
@@ -307,10 +310,12 @@ def main() -> None:
             costs = [measure(words, base) for _ in range(args.rounds)]
             if way == METHODS[0]:
                 keep_as_old(base)
-            seconds, peak_mb = (
-                statistics.median(column) for column in zip(*costs, strict=True)
+            seconds, busy, peak_mb = map(statistics.median, zip(*costs, strict=True))
+            print(
+                f"{way:16}{seconds:8.1f} s  {busy:8.1f} s of the processor  "
+                f"{peak_mb:6.0f} MiB at most",
+                flush=True,
             )
-            print(f"{way:16}{seconds:8.1f} s  {peak_mb:6.0f} MiB at most", flush=True)
 
 
 if __name__ == "__main__":

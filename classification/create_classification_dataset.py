@@ -558,11 +558,8 @@ def _find_places(
     """
     if megadb is None:
         return counting.group(crops)
-    with (
-        MetadataStore.open(megadb, work_dir=path.parent) as store,
-        in_file(path),
-    ):
-        found = spanning.find(store, spanning.images_of(dataset_csv.read(path)))
+    with MetadataStore.open(megadb, work_dir=path.parent) as store:
+        found = spanning.find(store, spanning.images_of(path))
     if found.unknown == found.images:
         raise ConfigurationError(
             f"{megadb} has none of the images of {path}; --megadb wants the store that "

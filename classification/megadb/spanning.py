@@ -11,19 +11,22 @@ count. Names stay in DuckDB, which spills to disk.
 
 from __future__ import annotations
 
+import functools
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from classification.artifacts import dataset_csv
 from classification.artifacts.layout import CropName
 from classification.artifacts.splits import Location
 from classification.megadb import database
+from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
-    from classification.artifacts.dataset_csv import CropRow
     from classification.megadb.reading import MetadataStore
 
 _BLOCK_IMAGES = 50_000
@@ -111,6 +114,7 @@ def _stage(
 
     store.connection.execute(_HELD)
     number_by_location: dict[Location, int] = {}
+    number_of = functools.cache(store.number_of)
     starts = [store.full_name(dataset, "") + "/" for dataset in store.datasets]
     total = unknown = 0
     rest = iter(images)
@@ -118,7 +122,7 @@ def _stage(
         known = [
             (number, name.removeprefix(starts[number]), location)
             for name, location in block
-            if (number := store.number_of(location.dataset)) is not None
+            if (number := number_of(location.dataset)) is not None
         ]
         for _, _, location in known:
             number_by_location.setdefault(location, len(number_by_location))
@@ -136,15 +140,22 @@ def _stage(
     return list(number_by_location), total, unknown
 
 
-def images_of(rows: Iterable[CropRow]) -> Iterator[tuple[str, Location]]:
-    """Yields full name and location of each image, of crops that stand image by image.
+def images_of(table: Path) -> Iterator[tuple[str, Location]]:
+    """Yields full name and location of each image of a training set's table of crops.
+
+    Images stand once where their crops stand together, as they do in what
+    ``create_classification_dataset`` writes.
 
     Raises:
-        ArtifactError: a path is not the name of a crop.
+        ArtifactError: the table breaks its format, or a path is not the name of a crop.
     """
     last = ""
-    for row in rows:
-        name = CropName.parse(row.path).image
+    for number, row in enumerate(dataset_csv.read(table), 2):
+        try:
+            name = CropName.parse(row.path).image
+        except ArtifactError as error:
+            where = f"{table}: row {number}, column path"
+            raise ArtifactError(error.message, where=where) from error
         if name != last:
             yield name, Location(row.dataset, row.location)
         last = name

@@ -425,6 +425,15 @@ def test_d9_locations_are_text_whatever_the_original_wrote(base: Path) -> None:
     assert sum(map(len, found.values())) == 30
 
 
+def test_d9_a_number_and_its_text_are_one_location(base: Path) -> None:
+    change_queried(base, lambda queried: queried["d/x/001.jpg"].update(location="1"))
+    assert run(CSV) == 0
+    rows = read_rows(base / "run/classification_ds.csv")
+    assert {row["location"] for row in rows} == set(map(str, range(LOCATIONS)))
+    assert run(SPLITS) == 0
+    assert sum(map(len, read_splits(base).values())) == LOCATIONS
+
+
 def test_files_of_the_original_are_read(base: Path) -> None:
     golden = ROOT / "tests/golden"
     table = (golden / "classification_ds.csv").read_bytes()
@@ -574,6 +583,12 @@ def test_a_single_location_cannot_be_split(
     dataset_csv.write(path, [])
     assert run(SPLITS) == 1
     assert "no crop, so there is nothing to split" in error_of(capsys)
+
+
+def damage_store(base: Path) -> None:
+    write_many(base)
+    write_sequences(base, {})
+    (base / "megadb/d.parquet").write_bytes(b"PAR1 cut off")
 
 
 def write_sequences(base: Path, sequence_by_number: dict[int, str]) -> None:
@@ -766,6 +781,11 @@ NOTHING: Callable[[Path], object] = Path.exists
             write_many,
             f"{SPLITS} --megadb none",
             "none/datasets.json: missing; import_metadata makes a metadata store",
+        ),
+        (
+            damage_store,
+            f"{SPLITS} --megadb megadb",
+            "megadb/d.parquet: no table of imag",
         ),
         (
             write_many,

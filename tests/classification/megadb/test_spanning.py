@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from classification.artifacts import image_table
+from classification.artifacts import dataset_csv, image_table
 from classification.artifacts.dataset_csv import CropRow
 from classification.artifacts.splits import Location
 from classification.dataset.counting import group
@@ -136,12 +136,16 @@ def row(path: str, location: str = "1") -> CropRow:
     return CropRow(path, "d", location, "elk", 1.0, "deer")
 
 
-def test_each_image_of_crops_stands_once() -> None:
+def test_each_image_of_crops_stands_once(tmp_path: Path) -> None:
+    table = tmp_path / "x.csv"
     crops = [
         row("d/a.jpg___crop00.jpg"),
         row("d/a.jpg___crop01_mdv4.1.jpg"),
         row("d/b.jpg___crop00.jpg", "2"),
     ]
-    assert list(spanning.images_of(crops)) == [("d/a.jpg", ONE), ("d/b.jpg", TWO)]
-    with pytest.raises(ArtifactError, match=r"'d/a\.jpg' is not the name of a crop"):
-        list(spanning.images_of([row("d/a.jpg")]))
+    dataset_csv.write(table, crops)
+    assert list(spanning.images_of(table)) == [("d/a.jpg", ONE), ("d/b.jpg", TWO)]
+    dataset_csv.write(table, [*crops, row("d/a.jpg")])
+    message = r"x\.csv: row 5, column path: 'd/a\.jpg' is not the name of a crop"
+    with pytest.raises(ArtifactError, match=message):
+        list(spanning.images_of(table))
