@@ -54,6 +54,7 @@ from classification.labels.wanted import (
     check_disjoint,
     entries_without,
     find_wanted,
+    idle_exclusions,
     labels_by_pair,
     nearest,
 )
@@ -506,6 +507,10 @@ def _note_oddities(log: StepLog, request: _Request, selection: _Selection) -> No
         hint = f"; it has {like}" if like else ""
         log.notes.append(
             (entry.where, f"{entry.name} matches no image of the store{hint}")
+        )
+    for entry in idle_exclusions(request.wanted_by_label):
+        log.notes.append(
+            (entry.where, f"the label takes nothing of {entry.name} anyway")
         )
     log.notes += _odd_corrections(request.vocabulary, selection)
     for item, remark in log.notes[:_WARNINGS]:

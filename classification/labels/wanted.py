@@ -135,6 +135,13 @@ def entries_without(
                 yield entry, _like(entry, there)
 
 
+def idle_exclusions(wanted_by_label: Mapping[str, Wanted]) -> Iterator[Entry]:
+    """Yields each entry of ``exclude`` that takes nothing away."""
+    for wanted in wanted_by_label.values():
+        included = _united(wanted.include)
+        yield from (entry for entry in wanted.exclude if not entry.pairs & included)
+
+
 def nearest(name: str, names: Iterable[str]) -> list[str]:
     """Returns up to three of ``names`` that look almost like ``name``, best first."""
     return difflib.get_close_matches(name, sorted(set(names)), n=_NEAREST)

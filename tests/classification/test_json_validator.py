@@ -426,6 +426,22 @@ def test_an_entry_without_images_is_told(world: World, capsys: Capture) -> None:
     ]
 
 
+def test_an_exclusion_of_nothing_is_told(world: World) -> None:
+    exclude = {
+        "dataset_labels": {"idfg": ["elk"]},
+        "taxa": [{"level": "class", "name": "aves"}],
+    }
+    world.specify(deer=DEER | {"exclude": exclude})
+    assert world.query() == 0
+    assert "idfg/1.jpg" not in world.images
+    assert world.log["notes"] == [
+        {
+            "item": "deer.exclude.taxa[0]",
+            "reason": "the label takes nothing of class aves anyway",
+        }
+    ]
+
+
 def test_many_remarks_are_told_briefly(world: World, capsys: Capture) -> None:
     taxa = [{"level": "class", "name": "aves"}] * 8
     world.specify(deer=DEER, bird={"taxa": taxa})

@@ -9,6 +9,7 @@ from classification.labels.wanted import (
     check_disjoint,
     entries_without,
     find_wanted,
+    idle_exclusions,
     labels_by_pair,
     nearest,
 )
@@ -229,3 +230,12 @@ def test_nearest_names_come_best_first() -> None:
         "cat",
     ]
     assert nearest("x", []) == []
+
+
+def test_an_exclusion_that_takes_nothing_away_is_found() -> None:
+    exclude = {"taxa": [AVES], "dataset_labels": {"idfg": ["elk", "#REF!"]}}
+    wanted = find(deer={"taxa": [CERVIDAE], "exclude": exclude}, bird={"taxa": [AVES]})
+    assert [entry.where for entry in idle_exclusions(wanted)] == [
+        "deer.exclude.taxa[0]",
+        "deer.exclude.dataset_labels.idfg[1]",
+    ]
