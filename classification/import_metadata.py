@@ -7,8 +7,9 @@ Reads one of
              datasets, or the one that --dataset names
   csv        a CSV table of your own; --columns says which column holds what
   folders    a folder of images whose folders say what they show, see --layout
-and recognizes which by itself; with --boxes also a separate file of boxes. JSON and CSV may be gzipped, or alone in a zip.
-docs/metadata.md says what is read of each, and what is not.
+and recognizes which by itself; with --boxes also a separate file of boxes. JSON and CSV
+may be gzipped, or alone in a zip. docs/metadata.md says what is read of each, and what is
+not.
 
 Writes, into the folder --megadb, DATASET.parquet with a row for each image,
 DATASET.left_out.csv with all that was left out and why, and datasets.json. Importing a
