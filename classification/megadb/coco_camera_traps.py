@@ -186,12 +186,10 @@ def _loaded(source: Path, staging: Staging) -> Iterator[duckdb.DuckDBPyConnectio
     clock.define(connection)
     for table, columns in _SCRATCH.items():
         connection.execute(f"CREATE TABLE {table} ({columns})")
-    # One transaction writes its rows straight into the tables, not into a log first.
-    connection.begin()
+    # Not in one transaction: until its end, it would keep three million rows in memory.
     with in_file(source):
         _load(source, staging)
         _refuse_ambiguous(connection)
-    connection.commit()
     yield connection
     for table in _SCRATCH:
         connection.execute(f"DROP TABLE {table}")
