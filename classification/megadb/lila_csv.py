@@ -318,11 +318,9 @@ def _load(
     query = f"INSERT INTO lila_rows BY NAME {_said(table, urls)}"
     places = table.places([*_COLUMNS.values(), *urls])
     blocks = csv_rows.blocks(table.path, _FORM, table.names, places)
-    # In one transaction rows go to disk once, and not into a log before.
-    connection.begin()
+    # Not in one transaction: its rows stay in memory, beyond what DuckDB is allowed.
     for block in parallel.ahead(blocks):
         names |= _insert(connection, query, block, table, wanted)
-    connection.commit()
     return names
 
 
