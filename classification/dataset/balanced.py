@@ -1,15 +1,22 @@
 """Losing as few labels as possible, then a local search on the score: our method.
 
-The start is a split that loses the fewest (label, split) pairs (`coverage`), or a quick
-one where that loses no more than any split must. Then single places move, and pairs of
-places change sides, as long as that lowers the score and loses no further pair; after
-each stop a few places are moved at random, and what comes of it is kept if it is better.
-How often is fixed, so that the result does not depend on the machine's speed.
+Single places move, and pairs of places change sides, always the best of all such steps,
+while that lowers
+
+    score + price * cost of the missing (label, split) pairs
+
+The price of a pair is low at first, so that a label may be lost on the way to a better
+split, and rises until no pair is given up for any score. Where the search alone does not
+find a split that loses the fewest labels, integer programming does (`coverage`), and the
+search begins from there again.
+
+How often it begins again is fixed, so that the result does not depend on the machine's
+speed; nor does it depend on its arithmetic, because matrix products are of multiples of
+2^-20, so that they are exact in whatever order they are added up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +26,8 @@ from classification.dataset.counts import FREE, TRAIN
 from classification.dataset.scoring import costs_of_strangers, scores, shares_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.random import Generator
     from numpy.typing import NDArray
 
@@ -26,12 +35,16 @@ if TYPE_CHECKING:
     from classification.dataset.coverage import Problem
     from classification.dataset.scoring import Shares
 
-_SHAKES = 5
-_SHAKEN = 4
-_LEAST_GAIN = 1e-12
-# How many numbers the table of all swaps may hold.
-_SWAP_NUMBERS = 1_000_000
-_TRIED_SWAPS = 20
+# The price of a pair in the course of a descent, in units of the score; at last more
+# than any score.
+_NEVER = 2.0**12
+_PRICES = (0.25, 1.0, _NEVER)
+# Descents that end without a further missing pair, and descents in all.
+_ENOUGH, _MOST = 2, 6
+_LEAST_GAIN = 2.0**-34
+_GRAIN = 2.0**-20
+# Places whose swaps with all others are looked at, the most promising ones.
+_SWAP_PLACES = 256
 
 
 def balance(
@@ -40,17 +53,15 @@ def balance(
     """Returns a split, int8 [places], and whether none loses fewer labels."""
     problem = coverage.problem_of(counts, fractions)
     shares = shares_of(counts, fractions)
-    split = _fill(_deal_out(problem), shares, problem)
-    proven = problem.cost(split) <= problem.least()
-    if not proven:
-        covering, proven = coverage.solve(problem)
-        covering = _fill(covering, shares, problem)
-        if problem.cost(covering) < problem.cost(split):
-            split = covering
-    search = _Search(problem, shares, split)
-    search.descend()
-    search.shake(np.random.default_rng(seed))
-    return search.split, proven
+    rng = np.random.default_rng(seed)
+    split = _improve(_fill(_deal_out(problem), shares, problem), problem, shares, rng)
+    if problem.cost(split) <= problem.least():
+        return split, True
+    covering, proven = coverage.solve(problem)
+    covering = _fill(covering, shares, problem)
+    if problem.cost(covering) < problem.cost(split):
+        split = _improve(covering, problem, shares, rng)
+    return split, proven
 
 
 def _deal_out(problem: Problem) -> NDArray[np.int8]:
@@ -88,119 +99,157 @@ def _fill(
     return split
 
 
-@dataclass(slots=True)
-class _Moves:
-    """What moving each place to each split in use would change.
+def _improve(
+    split: NDArray[np.int8], problem: Problem, shares: Shares, rng: Generator
+) -> NDArray[np.int8]:
+    """Returns the best of some ways down; none of its pairs is missing but in ``split``.
 
-    Attributes:
-        score: change of the score, float64 [places, splits in use].
-        lost: change of the cost of missing pairs, int64 of the same shape.
+    The first way gives up no pair. The others begin from the best split so far, from
+    the second on with half of its places given out at random.
     """
+    if not (problem.fixed == FREE).any() or len(problem.used) == 1:
+        return split
+    best = _descend(split, problem, shares, [_NEVER])
+    lowest, start, sound = _value(best, problem, shares), best, 0
+    for _ in range(_MOST):
+        found = _descend(start, problem, shares, _PRICES)
+        value = _value(found, problem, shares)
+        sound += value[0] <= lowest[0]
+        if value < lowest:
+            best, lowest = found, value
+        if sound == _ENOUGH:
+            break
+        start = _shake(best, problem, rng)
+    return best
 
-    score: NDArray[np.float64]
-    lost: NDArray[np.int64]
+
+def _value(
+    split: NDArray[np.int8], problem: Problem, shares: Shares
+) -> tuple[int, float]:
+    """Returns the cost of missing pairs, then the score; the lower the better."""
+    one = split[None, :]
+    total = scores(one, shares) + costs_of_strangers(one, shares)
+    return problem.cost(split), float(total[0])
+
+
+def _shake(
+    split: NDArray[np.int8], problem: Problem, rng: Generator
+) -> NDArray[np.int8]:
+    """Returns the split with half of its free places given out at random."""
+    free = np.flatnonzero(problem.fixed == FREE)
+    chosen = rng.choice(free, -(-len(free) // 2), replace=False)
+    shaken = split.copy()
+    shaken[chosen] = rng.choice(problem.used, len(chosen))
+    return shaken
+
+
+def _descend(
+    split: NDArray[np.int8], problem: Problem, shares: Shares, prices: Sequence[float]
+) -> NDArray[np.int8]:
+    """Goes down from a split until neither a move nor a swap helps, at price by price."""
+    search = _Search(problem, shares, split)
+    for price in prices:
+        while search.move(price) or search.swap(price):
+            pass
+    found = split.copy()
+    found[search.free] = np.array(problem.used, np.int8)[search.columns]
+    return found
 
 
 class _Search:
-    """A split, and its way down.
+    """A split on its way down.
+
+    All arrays have a row for each free place, and a column for each split in use.
 
     Attributes:
-        split: where it is, int8 [places].
+        free: which places are free.
+        columns: the column that each is in.
     """
 
     def __init__(
         self, problem: Problem, shares: Shares, split: NDArray[np.int8]
     ) -> None:
-        self.split = split
-        self._problem = problem
-        self._shares = shares
-        self._used = np.array(problem.used)
-        self._free = problem.fixed == FREE
-        self._weighted = shares.terms * shares.weights
-        self._squares = (self._weighted * shares.terms).sum(axis=1)
-        self._holds = problem.holds.astype(np.int64) * problem.weights
+        used = np.array(problem.used)
+        free = self.free = np.flatnonzero(problem.fixed == FREE)
+        self.columns = np.searchsorted(used, split[free])
+        self._firsts = np.arange(len(free)) * len(used)
+        terms, targets = _rounded(shares.terms), _rounded(np.array(shares.targets))
+        held = np.stack([terms[split == s].sum(axis=0) for s in used])
+        away = held - targets[used, None] * (shares.weights > 0)
+        self._terms = terms[free]
+        self._weighted = self._terms * shares.weights
+        self._squares = 2 * (self._weighted * self._terms).sum(axis=1)
+        # The score changes by the pull of where a place goes, less that of where it is,
+        # plus its squares.
+        self._pull = 2 * (self._weighted @ away.T)
+        self._pull += shares.strangeness[free][:, None] * (used != TRAIN)
+        self._holds = problem.holds[free].astype(np.float64)
+        self._costs = self._holds * problem.weights
+        self._count = np.stack([problem.holds[split == s].sum(axis=0) for s in used])
+        self._dearest = float(problem.weights.max(initial=1))
 
-    def value(self) -> tuple[int, float]:
-        """Returns the cost of missing pairs, then the score; the lower the better."""
-        one = self.split[None, :]
-        total = scores(one, self._shares) + costs_of_strangers(one, self._shares)
-        return self._problem.cost(self.split), float(total[0])
-
-    def shake(self, rng: Generator) -> None:
-        """Moves a few places at random and goes down again, a fixed number of times."""
-        free = np.flatnonzero(self._free)
-        if len(free) < 2 or len(self._used) < 2:  # noqa: PLR2004 - nothing could move
-            return
-        best, lowest = self.split.copy(), self.value()
-        for _ in range(_SHAKES):
-            self.split = best.copy()
-            chosen = rng.choice(free, min(_SHAKEN, len(free)), replace=False)
-            self.split[chosen] = rng.choice(self._used, len(chosen))
-            self.descend()
-            if (value := self.value()) < lowest:
-                best, lowest = self.split.copy(), value
-        self.split = best
-
-    def descend(self) -> None:
-        """Goes down until neither a move nor a swap helps."""
-        while self._move() or self._swap():
-            pass
-
-    def _moves(self) -> _Moves:
-        split, used, shares = self.split, self._used, self._shares
-        held = np.stack([shares.terms[split == s].sum(axis=0) for s in range(3)])
-        away = held - np.array(shares.targets)[:, None] * (shares.weights > 0)
-        pull = self._weighted @ away.T
-        places = np.arange(len(split))
-        score = 2 * (pull[:, used] - pull[places, split][:, None])
-        score += 2 * self._squares[:, None]
-        strange = shares.strangeness[:, None] * (used != TRAIN)
-        score += strange - (shares.strangeness * (split != TRAIN))[:, None]
-        count = np.stack(
-            [self._problem.holds[split == s].sum(axis=0) for s in range(3)]
-        )
-        gained = self._holds @ (count[used] == 0).T.astype(np.int64)
-        only = self._holds @ (count == 1).T.astype(np.int64)
-        lost = only[places, split][:, None] - gained
-        stays = (split[:, None] == used) | ~self._free[:, None]
-        score[stays], lost[stays] = np.inf, 0
-        return _Moves(score, lost)
-
-    def _move(self) -> bool:
-        """Makes the best move of one place, if any is better than none."""
-        moves = self._moves()
-        if not np.isfinite(moves.score).any():
+    def move(self, price: float) -> bool:
+        """Makes the best move of one place; False where none is better than to stay."""
+        changes, _ = self._changes(price)
+        place, column = divmod(int(changes.argmin()), changes.shape[1])
+        if not changes[place, column] < -_LEAST_GAIN:
             return False
-        fewest = int(moves.lost[np.isfinite(moves.score)].min())
-        wanted = moves.lost == min(fewest, 0)
-        score = np.where(wanted, moves.score, np.inf)
-        place, column = np.unravel_index(int(np.argmin(score)), score.shape)
-        if fewest >= 0 and score[place, column] > -_LEAST_GAIN:
-            return False
-        if not np.isfinite(score[place, column]):
-            return False
-        self.split[place] = self._used[column]
+        self._put(place, column)
         return True
 
-    def _swap(self) -> bool:
-        """Lets two places change sides, the first of the best pairs that helps."""
-        if len(self.split) ** 2 > _SWAP_NUMBERS:
+    def swap(self, price: float) -> bool:
+        """Lets the best pair of places change sides; False where none would help."""
+        changes, lone = self._changes(price)
+        some = self._promising(changes)
+        pairs = changes[some][:, self.columns] + changes[:, self.columns[some]].T
+        pairs -= 4 * (self._weighted[some] @ self._terms.T)
+        # Where both hold a label, neither side loses it.
+        both = lone[some] @ self._holds.T + self._holds[some] @ lone.T
+        pairs -= price / self._dearest * both
+        at, other = divmod(int(pairs.argmin()), pairs.shape[1])
+        if not pairs[at, other] < -_LEAST_GAIN:
             return False
-        moves, now = self._moves(), self.value()
-        column = np.full(3, -1)
-        column[self._used] = np.arange(len(self._used))
-        to = moves.score[:, column[self.split]]
-        pairs = to + to.T - 4 * self._weighted @ self._shares.terms.T
-        pairs[np.isnan(pairs)] = np.inf
-        few = np.flatnonzero(np.triu(pairs < -_LEAST_GAIN))
-        best = few[np.argsort(pairs.ravel()[few], kind="stable")][:_TRIED_SWAPS]
-        for one, other in zip(*np.unravel_index(best, pairs.shape), strict=True):
-            if pairs[one, other] > -_LEAST_GAIN:
-                return False
-            pair = [one, other]
-            self.split[pair] = self.split[pair[::-1]]
-            value = self.value()
-            if value[0] <= now[0] and value < (now[0], now[1] - _LEAST_GAIN):
-                return True
-            self.split[pair] = self.split[pair[::-1]]
-        return False
+        one = int(some[at])
+        there, here = int(self.columns[other]), int(self.columns[one])
+        self._put(one, there)
+        self._put(other, here)
+        return True
+
+    def _changes(self, price: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns what each move would change, and what labels places hold alone.
+
+        Returns:
+            The change of score and cost, float64 [free places, splits in use], infinite
+            where a place is; and the cost of each label that no other place of the same
+            split holds, float64 [free places, labels].
+        """
+        here = self._firsts + self.columns
+        lone = self._costs * (self._count == 1)[self.columns]
+        price /= self._dearest
+        changes = self._pull - price * (self._costs @ (self._count == 0).T)
+        stays = self._pull.ravel()[here] - price * lone.sum(axis=1)
+        changes += (self._squares - stays)[:, None]
+        changes.ravel()[here] = np.inf
+        return changes, lone
+
+    def _promising(self, changes: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Returns the places whose best move is best, in order."""
+        if len(changes) <= _SWAP_PLACES:
+            return np.arange(len(changes))
+        best = np.argsort(changes.min(axis=1), kind="stable")
+        return np.sort(best[:_SWAP_PLACES])
+
+    def _put(self, place: int, column: int) -> None:
+        left = self.columns[place]
+        pull = 2 * (self._weighted @ self._terms[place])
+        self._pull[:, left] -= pull
+        self._pull[:, column] += pull
+        holds = self._holds[place].astype(np.int64)
+        self._count[left] -= holds
+        self._count[column] += holds
+        self.columns[place] = column
+
+
+def _rounded(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    rounded: NDArray[np.float64] = np.rint(shares / _GRAIN) * _GRAIN
+    return rounded

@@ -116,14 +116,29 @@ def blocking_labels(problem: Problem) -> tuple[tuple[int, ...], ...]:
     left = [int(label) for label in np.flatnonzero(problem.weights)]
     groups: list[tuple[int, ...]] = []
     while not _fit(problem, left):
-        group = list(left)
-        for label in left:
-            rest = [other for other in group if other != label]
-            if not _fit(problem, rest):
-                group = rest
+        group = _smallest(problem, left)
         groups.append(tuple(group))
         left = [label for label in left if label not in group]
     return tuple(groups)
+
+
+def _smallest(problem: Problem, labels: Sequence[int]) -> Sequence[int]:
+    """Returns labels that do not fit, but would without any one of them.
+
+    What can be left out is left out in pieces, large ones first, which asks `_fit` far
+    less often than label by label.
+    """
+    group, size = labels, len(labels) // 2
+    while size:
+        first = 0
+        while first < len(group):
+            rest = [*group[:first], *group[first + size :]]
+            if _fit(problem, rest):
+                first += size
+            else:
+                group = rest
+        size //= 2
+    return group
 
 
 def _fit(problem: Problem, labels: Sequence[int]) -> bool:

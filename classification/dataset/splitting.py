@@ -88,7 +88,9 @@ def choose(
     )
     in_order = _take(counts, order)
     found, proven = _split(in_order, fractions, method=method, seed=seed, trials=trials)
-    blocking = _blocking(in_order, fractions) if method is Method.BALANCED else ()
+    blocking = (
+        _blocking(in_order, fractions, found) if method is Method.BALANCED else ()
+    )
     split = np.empty_like(found)
     split[order] = found
     return Choice(
@@ -116,8 +118,12 @@ def _split(
             return found, False
 
 
-def _blocking(counts: Counts, fractions: Fractions) -> tuple[tuple[str, ...], ...]:
+def _blocking(
+    counts: Counts, fractions: Fractions, split: NDArray[np.int8]
+) -> tuple[tuple[str, ...], ...]:
     problem = coverage.problem_of(counts, fractions)
+    if problem.cost(split) <= problem.least():
+        return ()  # each label is wherever it could be alone
     groups = coverage.blocking_labels(problem)
     return tuple(tuple(counts.labels[i] for i in group) for group in groups)
 
