@@ -186,7 +186,7 @@ def _loaded(source: Path, staging: Staging) -> Iterator[duckdb.DuckDBPyConnectio
     clock.define(connection)
     for table, columns in _SCRATCH.items():
         connection.execute(f"CREATE TABLE {table} ({columns})")
-    # Not in one transaction: until its end, it would keep three million rows in memory.
+    # Not in one transaction, which would keep all that it writes in memory.
     with in_file(source):
         _load(source, staging)
         _refuse_ambiguous(connection)
