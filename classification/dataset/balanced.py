@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 _NEVER = 2.0**12
 _PRICES = (0.25, 1.0, _NEVER)
 # Descents that end without a further missing pair, and descents in all.
-_ENOUGH, _MOST = 2, 6
+_ENOUGH, _MOST = 2, 4
 _LEAST_GAIN = 2.0**-34
 _GRAIN = 2.0**-20
-# Places whose swaps with all others are looked at, the most promising ones.
-_SWAP_PLACES = 256
+# Swaps that are looked at at a time: of the most promising places with all others.
+_SWAPS = 2**16
 
 
 def balance(
@@ -234,10 +234,10 @@ class _Search:
 
     def _promising(self, changes: NDArray[np.float64]) -> NDArray[np.intp]:
         """Returns the places whose best move is best, in order."""
-        if len(changes) <= _SWAP_PLACES:
+        many = max(1, _SWAPS // len(changes))
+        if many >= len(changes):
             return np.arange(len(changes))
-        best = np.argsort(changes.min(axis=1), kind="stable")
-        return np.sort(best[:_SWAP_PLACES])
+        return np.sort(np.argsort(changes.min(axis=1), kind="stable")[:many])
 
     def _put(self, place: int, column: int) -> None:
         left = self.columns[place]
