@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from classification.dataset.coverage import Problem
     from classification.dataset.scoring import Shares
 
-# The price of a pair in the course of a descent, in units of the score; at last more
-# than any score.
+# The stages of a descent: the price of a pair in units of the score, at last more than
+# any score; and what a step must gain at least.
 _NEVER = 2.0**12
-_PRICES = (0.25, 1.0, _NEVER)
-# Descents that end without a further missing pair, and descents in all.
-_ENOUGH, _MOST = 2, 4
-_LEAST_GAIN = 2.0**-34
+_STRICT = ((_NEVER, 2.0**-6),)
+_STAGES = ((0.25, 2.0**-7), (1.0, 2.0**-7), (_NEVER, 2.0**-20))
+# How many descents there are, and at most until one ends without a further missing pair.
+_ENOUGH, _MOST = 2, 6
 _GRAIN = 2.0**-20
 # Swaps that are looked at at a time: of the most promising places with all others.
 _SWAPS = 2**16
@@ -109,15 +109,15 @@ def _improve(
     """
     if not (problem.fixed == FREE).any() or len(problem.used) == 1:
         return split
-    best = _descend(split, problem, shares, [_NEVER])
-    lowest, start, sound = _value(best, problem, shares), best, 0
-    for _ in range(_MOST):
-        found = _descend(start, problem, shares, _PRICES)
+    best = _descend(split, problem, shares, _STRICT)
+    lowest, start, sound = _value(best, problem, shares), best, False
+    for descents in range(1, _MOST + 1):
+        found = _descend(start, problem, shares, _STAGES)
         value = _value(found, problem, shares)
-        sound += value[0] <= lowest[0]
+        sound |= value[0] <= lowest[0]
         if value < lowest:
             best, lowest = found, value
-        if sound == _ENOUGH:
+        if sound and descents >= _ENOUGH:
             break
         start = _shake(best, problem, rng)
     return best
@@ -144,12 +144,15 @@ def _shake(
 
 
 def _descend(
-    split: NDArray[np.int8], problem: Problem, shares: Shares, prices: Sequence[float]
+    split: NDArray[np.int8],
+    problem: Problem,
+    shares: Shares,
+    stages: Sequence[tuple[float, float]],
 ) -> NDArray[np.int8]:
-    """Goes down from a split until neither a move nor a swap helps, at price by price."""
+    """Goes down from a split, stage by stage, until neither a move nor a swap helps."""
     search = _Search(problem, shares, split)
-    for price in prices:
-        while search.move(price) or search.swap(price):
+    for price, gain in stages:
+        while search.move(price, gain) or search.swap(price, gain):
             pass
     found = split.copy()
     found[search.free] = np.array(problem.used, np.int8)[search.columns]
@@ -188,17 +191,17 @@ class _Search:
         self._count = np.stack([problem.holds[split == s].sum(axis=0) for s in used])
         self._dearest = float(problem.weights.max(initial=1))
 
-    def move(self, price: float) -> bool:
-        """Makes the best move of one place; False where none is better than to stay."""
+    def move(self, price: float, gain: float) -> bool:
+        """Makes the best move of one place; False where none gains enough."""
         changes, _ = self._changes(price)
         place, column = divmod(int(changes.argmin()), changes.shape[1])
-        if not changes[place, column] < -_LEAST_GAIN:
+        if not changes[place, column] < -gain:
             return False
         self._put(place, column)
         return True
 
-    def swap(self, price: float) -> bool:
-        """Lets the best pair of places change sides; False where none would help."""
+    def swap(self, price: float, gain: float) -> bool:
+        """Lets the best pair of places change sides; False where none gains enough."""
         changes, lone = self._changes(price)
         some = self._promising(changes)
         pairs = changes[some][:, self.columns] + changes[:, self.columns[some]].T
@@ -207,7 +210,7 @@ class _Search:
         both = lone[some] @ self._holds.T + self._holds[some] @ lone.T
         pairs -= price / self._dearest * both
         at, other = divmod(int(pairs.argmin()), pairs.shape[1])
-        if not pairs[at, other] < -_LEAST_GAIN:
+        if not pairs[at, other] < -gain:
             return False
         one = int(some[at])
         there, here = int(self.columns[other]), int(self.columns[one])

@@ -68,7 +68,7 @@ def test_a_descent_ends_where_neither_a_move_nor_a_swap_helps(seed: int) -> None
     problem = coverage.problem_of(counts, FRACTIONS)
     shares = shares_of(counts, FRACTIONS)
     start = np.random.default_rng(seed).integers(0, 3, 12).astype(np.int8)
-    found = _descend(start, problem, shares, [1.0])
+    found = _descend(start, problem, shares, [(1.0, 1e-9)])
     here = _priced(found, problem, shares)
     for place, s in itertools.product(range(12), range(3)):
         moved = found.copy()
