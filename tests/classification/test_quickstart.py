@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from classification import quickstart
@@ -19,7 +19,7 @@ from classification.modeling import manifest
 from classification.modeling.catalog import IMAGENET
 from classification.modeling.manifest import Manifest, Weights
 from classification.quickstart import IMAGENET_LABELS, Files, Options, Step, main
-from tests.detection.test_run_detector_batch import constant, save_network
+from tests.detection.detectors import graphs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def red_detector(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A detector that finds a box in every red image, in place of the default."""
-    path = save_network(tmp_path_factory.mktemp("model") / "md_red_v9.0.onnx")
+    path = graphs.red_detector(tmp_path_factory.mktemp("model") / "md_red_v9.0.onnx")
     monkeypatch.setattr(quickstart, "DETECTOR", str(path))
     return path
 
@@ -43,10 +43,12 @@ def save_classifier(path: Path, probability_by_label: dict[str, float]) -> Path:
     labels = label_index.read(IMAGENET_LABELS)
     rest = (1 - sum(probability_by_label.values())) / len(labels)
     share = [probability_by_label.get(label, 0) + rest for label in labels]
+    values = {
+        "logits_": np.log(np.array([share], np.float32)),
+        "shape": np.array([-1, 1]),
+        "zero": np.array(0, np.float32),
+    }
     nodes = [
-        constant("logits_", np.log(np.array([share], np.float32))),
-        constant("shape", np.array([-1, 1], np.int64)),
-        constant("zero", np.array(0, np.float32)),
         helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3]),
         helper.make_node("Reshape", ["mean", "shape"], ["column"]),
         helper.make_node("Mul", ["column", "zero"], ["zeros"]),
@@ -66,6 +68,7 @@ def save_classifier(path: Path, probability_by_label: dict[str, float]) -> Path:
                 "logits", TensorProto.FLOAT, ["N", len(labels)]
             )
         ],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
