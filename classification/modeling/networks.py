@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from classification.modeling import catalog
 from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from classification.modeling.catalog import Architecture, Padding
 
@@ -35,26 +36,27 @@ def build(
     """Builds a network with random weights, in evaluation mode.
 
     Args:
-        name: of an architecture of the catalog.
+        name: of an architecture of the catalog, ``torchvision/NAME`` or ``timm/NAME``.
         categories: number of outputs (logits).
         image_size: side of the input in pixels; the architecture's own by default.
-            An EfficientNet fixes its padding for this size.
+            An EfficientNet fixes its padding for this size, a transformer its grid.
         padding: of an EfficientNet (see ``catalog.Padding``); others have their own.
 
     Returns:
-        A module that takes [N, 3, S, S] float32, normalised, and gives [N, categories].
+        A module that takes [N, 3, S, S] float32, normalised, and gives [N, categories],
+        in training mode too.
 
     Raises:
-        ModelError: the catalog has no such architecture.
+        ModelError: there is no such architecture, or not for this size.
     """
     architecture = catalog.find(name)
     size = image_size or architecture.image_size
     if architecture.family == "efficientnet":
         network = _efficientnet(architecture, categories, size, padding)
-    elif architecture.family == "efficientnet-lite":
-        network = _efficientnet_lite(architecture, categories)
+    elif architecture.family in {"timm", "efficientnet-lite"}:
+        network = _of_timm(architecture, categories, size)
     else:
-        network = _resnet(architecture, categories)
+        network = _of_torchvision(architecture, categories, size)
     return network.eval()
 
 
@@ -79,23 +81,88 @@ def _pad_symmetrically(network: nn.Module) -> None:
             module.static_padding = nn.ZeroPad2d((module.kernel_size[0] - 1) // 2)
 
 
-def _efficientnet_lite(architecture: Architecture, categories: int) -> nn.Module:
+def _of_timm(architecture: Architecture, categories: int, size: int) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of timm's own use of torch, at import
-        import timm  # noqa: PLC0415 - only this family; its import takes a second
+        import timm  # noqa: PLC0415 - only these families; its import takes a second
 
-    name = "tf_" + architecture.name.replace("-", "_")
-    network: nn.Module = timm.create_model(name, num_classes=categories)
+    options: dict[str, Any] = {"num_classes": categories}
+    if size != architecture.image_size and _is_fixed_size(architecture):
+        options["img_size"] = size
+    with _refusing(architecture, size):
+        network: nn.Module = timm.create_model(
+            catalog.library_name(architecture), **options
+        )
     return network
 
 
-def _resnet(architecture: Architecture, categories: int) -> nn.Module:
-    from torchvision import models  # noqa: PLC0415 - only this family
+def _is_fixed_size(architecture: Architecture) -> bool:
+    import timm  # noqa: PLC0415 - as above
 
-    return cast(
-        "nn.Module",
-        models.get_model(architecture.name, weights=None, num_classes=categories),
-    )
+    config = timm.get_pretrained_cfg(catalog.library_name(architecture))
+    return bool(config is not None and config.fixed_input_size)
+
+
+# How the networks that are made for one size are told another one.
+_SIZE_OPTIONS = {"vit_": "image_size", "maxvit_": "input_size"}
+# These give more than logits while they learn, unless told not to.
+_WITHOUT_SIDE_OUTPUTS = {
+    name: {"aux_logits": False, "init_weights": True}
+    for name in ("googlenet", "inception_v3")
+}
+
+
+def _of_torchvision(
+    architecture: Architecture, categories: int, size: int
+) -> nn.Module:
+    from torchvision import models  # noqa: PLC0415 - only these families
+
+    name = catalog.library_name(architecture)
+    options: dict[str, object] = dict(_WITHOUT_SIDE_OUTPUTS.get(name, {}))
+    for prefix, option in _SIZE_OPTIONS.items():
+        if name.startswith(prefix):
+            options[option] = size if option == "image_size" else (size, size)
+    with _refusing(architecture, size):
+        network = models.get_model(
+            name, weights=None, num_classes=categories, **options
+        )
+    return cast("nn.Module", network)
+
+
+@contextmanager
+def _refusing(architecture: Architecture, size: int) -> Iterator[None]:
+    """Turns what a library says against a size into a ModelError."""
+    try:
+        yield
+    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"{architecture.name} cannot be built for {size} px: {error}"
+        ) from error
+
+
+def head_names(network: nn.Module) -> tuple[str, ...]:
+    """Returns the name of the last layer, whose outputs are the logits.
+
+    It is a linear layer, or a convolution in networks that have none behind their
+    features; its parameters are ``<name>.weight`` and ``<name>.bias``. A few networks
+    of timm average the logits of two such layers, and have two names.
+
+    Raises:
+        ModelError: the network has no such layer.
+    """
+    config = getattr(network, "pretrained_cfg", None) or {}
+    stated = config.get("classifier") or ()
+    names = (stated,) if isinstance(stated, str) else tuple(stated)
+    layers = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    if names and set(names) <= set(layers):
+        return names
+    if not layers:
+        raise ModelError("the network has no layer that could give its logits")
+    return (layers[-1],)
 
 
 def read_state_dict(source: Path | BinaryIO) -> StateDict:

@@ -50,6 +50,59 @@ def test_lite_takes_batches() -> None:
         assert network(torch.zeros(2, 3, 224, 224)).shape == (2, 5)
 
 
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("torchvision/mobilenet_v3_small", ("classifier.3",)),
+        ("torchvision/squeezenet1_1", ("classifier.1",)),
+        ("torchvision/googlenet", ("fc",)),
+        ("timm/mobilenetv3_small_050", ("classifier",)),
+        ("timm/deit_tiny_distilled_patch16_224", ("head", "head_dist")),
+        ("efficientnet-b0", ("_fc",)),
+        ("efficientnet-lite0", ("classifier",)),
+        ("resnet18", ("fc",)),
+    ],
+)
+def test_networks_of_every_library_give_logits(
+    name: str, heads: tuple[str, ...]
+) -> None:
+    network = networks.build(name, 5)
+    assert not network.training
+    assert networks.head_names(network) == heads
+    for head in heads:
+        assert network.get_parameter(f"{head}.weight").shape[0] == 5
+    for training in (False, True):
+        network.train(training)
+        with torch.no_grad():
+            assert network(torch.zeros(2, 3, 224, 224)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("torchvision/vit_b_32", 64),
+        ("timm/vit_tiny_patch16_224", 64),
+        ("timm/mobilenetv3_small_050", 64),
+    ],
+)
+def test_another_size(name: str, size: int) -> None:
+    network = networks.build(name, 3, image_size=size)
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, size, size)).shape == (1, 3)
+
+
+def test_a_size_that_a_network_cannot_have() -> None:
+    with pytest.raises(
+        ModelError, match=r"^torchvision/vit_b_32 cannot be built for 65 px"
+    ):
+        networks.build("torchvision/vit_b_32", 3, image_size=65)
+
+
+def test_a_network_without_a_last_layer() -> None:
+    with pytest.raises(ModelError, match="no layer that could give its logits"):
+        networks.head_names(torch.nn.ReLU())
+
+
 def test_padding_changes_results_but_not_weights() -> None:
     symmetric = networks.build("efficientnet-b0", 3, padding="symmetric")
     same = networks.build("efficientnet-b0", 3, padding="tf")
