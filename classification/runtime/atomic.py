@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from classification.runtime import locking
 from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
@@ -31,29 +34,26 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         StorageError: the folder cannot be written, the disk is full, or ``path`` is
             a folder, a device or a pipe.
     """
-    temporary = None
+    waiting = _WAITING.get()
     try:
         _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ct-", suffix=".tmp")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        file, temporary = _open_temporary(path, is_lasting=waiting is not None)
+        with _gone_on_failure(temporary), file:
             yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_UMASK)
-        waiting = _WAITING.get()
-        if waiting is None:
-            _appear(temporary, path, sync=sync)
-        else:
+            temporary.chmod(0o666 & ~_UMASK)
+            if waiting is None and _CAN_LOCK:
+                _appear(temporary, path, sync=sync)  # while it is still locked
+        if waiting is not None:
             waiting.append((temporary, path))
-            temporary = None
+        elif not _CAN_LOCK:
+            with _gone_on_failure(temporary):
+                _appear(temporary, path, sync=sync)  # Windows renames no open file
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -102,6 +102,38 @@ def check_writable(folder: Path) -> None:
         raise StorageError(f"cannot write into {folder}: {reason}") from error
 
 
+def _open_temporary(path: Path, *, is_lasting: bool) -> tuple[BinaryIO, Path]:
+    """Opens the file that is to become ``path``.
+
+    Its name follows from that of ``path``, so that what a killed run left is written
+    over by the next one. It is locked while it is open; who finds it locked, or is to
+    keep it for longer than it is open, takes another name.
+    """
+    if not is_lasting and _CAN_LOCK:
+        digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+        temporary = path.with_name(f".ct-{digest}.tmp")
+        try:
+            file = locking.open_locked(temporary, busy=_TAKEN)
+        except StorageError as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+        else:
+            file.truncate()
+            return file, temporary
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ct-", suffix=".tmp")
+    return os.fdopen(handle, "wb"), Path(name)
+
+
+@contextmanager
+def _gone_on_failure(temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 def _appear(temporary: Path, path: Path, *, sync: bool) -> None:
     temporary.replace(path)
     if sync:
@@ -124,6 +156,8 @@ def _read_umask() -> int:
 _WAITING: ContextVar[list[tuple[Path, Path]] | None] = ContextVar(
     "_WAITING", default=None
 )
+_CAN_LOCK = importlib.util.find_spec("fcntl") is not None
+_TAKEN = "another run is writing it"
 _UMASK = _read_umask()  # once, at import: reading it is not thread-safe
 
 

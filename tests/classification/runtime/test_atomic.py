@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,4 +163,41 @@ def test_a_file_that_cannot_take_its_place_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match=rf"^cannot write {tmp_path}/a: "):
         write()
+    assert names(tmp_path) == ["a"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from classification.runtime.atomic import replacing
+with replacing(Path(sys.argv[1])) as file:
+    file.write(b"a half that is longer than the whole")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_left_is_gone_once_the_file_is_written(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    for _ in range(2):
+        ended = subprocess.run([sys.executable, "-c", _KILLED, path], check=False)
+        assert ended.returncode == -signal.SIGKILL
+        assert len(names(tmp_path)) == 1
+        assert not path.exists()
+    with replacing(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert names(tmp_path) == ["a"]
+
+
+def test_two_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with replacing(path) as outer:
+        outer.write(b"one")
+        with replacing(path) as inner:
+            inner.write(b"two")
+        assert path.read_bytes() == b"two"
+    assert path.read_bytes() == b"one"
     assert names(tmp_path) == ["a"]
