@@ -15,7 +15,7 @@ medians over the seeds; give the arithmetic one thread (OPENBLAS_NUM_THREADS=1) 
 programs are at work.
 
 Example:
-  python benchmarks/splits.py --seeds 20
+  python -m benchmarks.splits --seeds 20
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ import numpy as np
 import pandas as pd
 
 from classification.dataset import random_trials
-from classification.dataset.counts import FREE, SPLITS, Counts, Fractions
+from classification.dataset.counts import SPLITS, Fractions
 from classification.dataset.splitting import Method, choose
+from tests.classification.dataset.worlds import planted, scattered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from classification.dataset.counts import Counts
 
 TRIALS = 10_000
 FRACTIONS = Fractions(val=0.2, test=0.2)
@@ -48,42 +51,9 @@ class Outcome(NamedTuple):
     lost: int
 
 
-def to_counts(crops: np.ndarray) -> Counts:
-    """Makes counts of places that are one location each."""
-    places, labels = crops.shape
-    return Counts(
-        tuple(f"label{i:03}" for i in range(labels)),
-        tuple(f"d/{i:04}" for i in range(places)),
-        crops,
-        (crops > 0).astype(np.int64),
-        np.full(places, FREE, np.int8),
-        np.zeros(crops.shape, np.bool_),
-    )
-
-
-def scattered(seed: int, places: int, labels: int, chance: float) -> Counts:
-    """Puts each label at each place with the same chance."""
-    rng = np.random.default_rng(seed)
-    held = rng.random((places, labels)) < chance
-    return to_counts(held * rng.integers(1, 50, (places, labels)))
-
-
-def long_tailed(seed: int, places: int = 200, labels: int = 40) -> Counts:
-    """Makes labels of ever fewer places, one of them in each split of a known split."""
-    rng = np.random.default_rng(seed)
-    truth = rng.choice(3, places, p=[0.6, 0.2, 0.2])
-    crops = np.zeros((places, labels), np.int64)
-    for label in range(labels):
-        further = max(0, places // (2 * label + 2) - 3)
-        where = [rng.choice(np.flatnonzero(truth == split)) for split in range(3)]
-        where += rng.choice(places, further, replace=False).tolist()
-        crops[where, label] = rng.lognormal(2, 1.5, len(where)).astype(np.int64) + 1
-    return to_counts(crops)
-
-
 WORLDS: dict[str, Callable[[int], Counts]] = {
     "dense": lambda seed: scattered(seed, 300, 14, 0.6),
-    "long-tailed": long_tailed,
+    "long-tailed": planted,
     "large": lambda seed: scattered(seed, 2_000, 100, 0.05),
 }
 
@@ -162,7 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="worlds of each kind")
     parser.add_argument("--loop-trials", type=int, default=200)
     args = parser.parse_args()
-    outcome(long_tailed(0), Method.BALANCED, 0)  # imports what is imported late
+    outcome(planted(0), Method.BALANCED, 0)  # imports what is imported late
     compare_trials(args.loop_trials)
     for name in WORLDS:
         compare_methods(name, LARGE_SEEDS if name == "large" else args.seeds)
