@@ -6,11 +6,18 @@ import hashlib
 import io
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import torch
 
 from classification.modeling import catalog, manifest
-from classification.modeling.manifest import Manifest, Weights
+from classification.modeling.manifest import (
+    Calibration,
+    LabelCalibration,
+    Manifest,
+    Weights,
+)
+from classification.modeling.scaling import Temperature
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +111,29 @@ def save_exported(
     )
     manifest.write(manifest.path_beside(path), described)
     return path
+
+
+def calibrate(path: Path, *, temperature: float) -> None:
+    """Writes a temperature into the manifest of an exported classifier."""
+    beside = manifest.path_beside(path)
+    described = manifest.read(beside)
+    calibration = Calibration(
+        scaling=Temperature(temperature=temperature),
+        outputs_sha256="0" * 64,
+        crops=9,
+        loss_before=0.75,
+        loss_after=0.5,
+        ece_before=0.25,
+        ece_after=0.125,
+        wanted_precision=0.9,
+        labels=tuple(
+            LabelCalibration(
+                label=label, crops=3, ece_before=0.25, ece_after=0.125, threshold=None
+            )
+            for label in described.labels
+        ),
+    )
+    manifest.write(beside, msgspec.structs.replace(described, calibration=calibration))
 
 
 def torchscript_bytes(network: torch.nn.Module) -> bytes:

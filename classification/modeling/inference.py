@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from classification.modeling import preprocessing
+from classification.modeling import preprocessing, scaling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from classification.modeling.catalog import Normalisation
     from classification.modeling.preprocessing import Preprocessing
+    from classification.modeling.scaling import Scaling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,14 @@ class Classifier(Protocol):
         preprocessing: what an image goes through first.
         device: where it runs: ``cpu`` or ``cuda:N``.
         fingerprint: SHA-256 of the weights file.
+        scaling: what calibrates its probabilities, or None where nothing does.
     """
 
     categories: tuple[str, ...]
     preprocessing: Preprocessing
     device: str
     fingerprint: str
+    scaling: Scaling | None
 
     def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the probability of each category for each image.
@@ -55,7 +58,7 @@ class Classifier(Protocol):
             squares: shape [N, S, S, 3], as ``preprocessing.square`` makes them.
 
         Returns:
-            Shape [N, categories], each row adding up to 1.
+            Shape [N, categories], each row adding up to 1; calibrated by ``scaling``.
         """
         ...
 
@@ -66,6 +69,8 @@ class Runner:
     On a processor every thread takes one image at a time: that is as fast as a batch,
     stays in the cache, leaves no thread waiting for the others within a layer, and makes
     an image's result independent of those beside it. A GPU takes the whole batch.
+
+    Here, and nowhere else, logits are calibrated and become probabilities.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Runner:
         logits: Callable[[NDArray[np.float32]], NDArray[np.float32]],
         normalisation: Normalisation,
         threads: int,
+        scaling: Scaling | None = None,
     ) -> None:
         """Names the network.
 
@@ -81,23 +87,29 @@ class Runner:
                 several threads at once.
             normalisation: of the input.
             threads: number of images computed at once, or 0 for whole batches.
+            scaling: what calibrates the logits, or None.
         """
         self._logits = logits
         self._normalisation = normalisation
+        self._scaling = scaling
         self._pool = ThreadPoolExecutor(threads) if threads else None
 
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns probabilities, shape [N, C]."""
         if self._pool is None:
-            return softmax(self._run(squares))
-        images = (squares[index : index + 1] for index in range(len(squares)))
-        return softmax(np.concatenate(list(self._pool.map(self._run, images))))
+            logits = self._run(squares)
+        else:
+            images = (squares[index : index + 1] for index in range(len(squares)))
+            logits = np.concatenate(list(self._pool.map(self._run, images)))
+        return softmax(scaling.scale(self._scaling, logits))
 
     def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._logits(preprocessing.normalise(squares, self._normalisation))
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(
+    logits: NDArray[np.float32] | NDArray[np.float64],
+) -> NDArray[np.float32]:
     """Returns probabilities for logits, shape [N, C], without overflow."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

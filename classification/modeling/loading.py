@@ -5,6 +5,7 @@ torch is imported only where a model needs it; an ONNX model does not.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,15 +43,18 @@ def open_classifier(
     *,
     image_size: int | None = None,
     trust_model: bool = False,
+    calibrate: bool = True,
 ) -> Classifier:
     """Opens a model file.
 
     Args:
-        path: an ONNX file or a state dict with a manifest beside it, or TorchScript.
+        path: an ONNX file, TorchScript or a state dict with a manifest beside it, or
+            TorchScript without one.
         resources: device and threads.
         image_size: side of the input in pixels, which a TorchScript file does not
             tell (224 by default); a manifest does.
         trust_model: load TorchScript without looking through its code.
+        calibrate: scale its logits as its manifest says, if it does.
 
     Raises:
         ModelError: the file is refused, damaged, or not what it should be; with its
@@ -63,7 +67,10 @@ def open_classifier(
         if beside.is_file():
             described = manifest.read(beside)
             if described.weights.file == path.name:
-                return _open_exported(path, described, resources, image_size)
+                _check_size(path, described, image_size)
+                return _open_exported(
+                    path, described, resources, trust=trust_model, calibrate=calibrate
+                )
         return _open_torchscript(path, resources, image_size, trust=trust_model)
     except ModelError as error:
         name = str(path)
@@ -73,24 +80,36 @@ def open_classifier(
         ) from error
 
 
-def _open_exported(
-    path: Path, described: Manifest, resources: Resources, image_size: int | None
-) -> Classifier:
+def _check_size(path: Path, described: Manifest, image_size: int | None) -> None:
     if image_size not in {None, described.image_size}:
         raise ConfigurationError(
             f"--image-size {image_size}: {path.name} takes {described.image_size}, as "
             "its manifest says; leave the option out"
         )
+
+
+def _open_exported(
+    path: Path,
+    described: Manifest,
+    resources: Resources,
+    *,
+    trust: bool,
+    calibrate: bool,
+) -> Classifier:
+    calibration = described.calibration if calibrate else None
+    scaling = None if calibration is None else calibration.scaling
     data = manifest.read_weights(described, path)
     if path.suffix == ".onnx":
         from classification.modeling import onnx  # noqa: PLC0415 - imports no torch
 
         return onnx.OnnxClassifier(
-            data, described.labels, described.preprocessing, resources
+            data, described.labels, described.preprocessing, resources, scaling
         )
     from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
 
-    return torch_inference.from_state_dict(data, described, resources)
+    return torch_inference.from_exported(
+        data, described, resources, scaling=scaling, trust=trust
+    )
 
 
 def _open_torchscript(
@@ -108,7 +127,14 @@ def _open_torchscript(
     if not is_torchscript(data):
         raise ModelError(
             "not TorchScript, and no manifest beside it; a training checkpoint holds "
-            "weights without their network: export the model first"
+            "weights without their network; this makes a model of it: "
+            f"{_export_line(path)}"
         )
     preprocessing = Preprocessing(image_size=image_size or TORCHSCRIPT_IMAGE_SIZE)
     return torch_inference.from_torchscript(data, preprocessing, resources, trust=trust)
+
+
+def _export_line(path: Path) -> str:
+    """Returns the command line that makes a model of a checkpoint."""
+    words = (str(path), str(path.with_suffix(".onnx")))
+    return f"python -m classification.export_model {shlex.join(words)}"

@@ -12,13 +12,37 @@ Written by the export of a classifier; read by everything that runs one::
      "interpolation": "bicubic",
      "normalisation": {"divisor": 255.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
      "padding": "tf",
-     "calibration": null,
-     "provenance": {"source": "train_classifier run 20261122_204715"}
+     "parity": {"against": "torch 2.9.0, float32, cpu", "images": 8, "largest_difference": 3.1e-07},
+     "calibration": {
+      "scaling": {"method": "temperature", "temperature": 1.41},
+      "outputs_sha256": "77e0…9a",
+      "crops": 900,
+      "loss_before": 0.61,
+      "loss_after": 0.55,
+      "ece_before": 0.093,
+      "ece_after": 0.021,
+      "wanted_precision": 0.95,
+      "labels": [
+       {"label": "bear", "crops": 300, "ece_before": 0.11, "ece_after": 0.03,
+        "threshold": {"probability": 0.71, "crops": 220, "precision": 0.9545, "low": 0.9182, "high": 0.978}},
+       {"label": "deer", "crops": 0, "ece_before": null, "ece_after": null, "threshold": null}
+      ]
+     },
+     "provenance": {"checkpoint": "ckpt_14.pt", "version": "0.1.0"}
     }
 
 The weights file stands beside the manifest and has its stem: ``deer.onnx`` and
 ``deer.manifest.json``. Labels are in the order of the network's outputs. A weights file
-whose SHA-256 differs is refused. ``calibration`` is kept as it is.
+whose SHA-256 differs is refused. ``parity`` is the largest difference between logits of
+the file and of the network it was made from, divided by the largest logit where that is
+above 1; null where nothing was compared.
+
+``calibration``, of ``calibrate_classifier``, is what ``run_classifier`` does to the logits
+(see ``modeling.scaling``), null for nothing. Errors (``ece``, expected calibration error)
+are in [0, 1]; those after it are of crops that the scaling was not fitted to. A label's
+are over the crops whose most probable label it is; so is its threshold, the least
+probability at which the wanted share of them is right, with the 95 % Clopper-Pearson
+interval of that share; null where no threshold reaches it.
 """
 
 from __future__ import annotations
@@ -31,6 +55,7 @@ import msgspec
 from classification.artifacts import _json
 from classification.modeling.catalog import Normalisation, Padding
 from classification.modeling.preprocessing import Preprocessing
+from classification.modeling.scaling import Temperature, Vector
 from classification.runtime.errors import ArtifactError, ModelError, in_file
 
 if TYPE_CHECKING:
@@ -41,6 +66,9 @@ SUFFIX = ".manifest.json"
 SUFFIXES = (".onnx", ".pt")
 
 _Side = Annotated[int, msgspec.Meta(ge=8, le=4096)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Error = Annotated[float, msgspec.Meta(ge=0)]
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -56,6 +84,86 @@ class Weights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     sha256: _Sha256
 
 
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How an exported network was compared with its source.
+
+    Attributes:
+        against: what computed the source, with its version.
+        images: number of images, of random pixels.
+        largest_difference: of two logits, relative to the largest logit if above 1.
+    """
+
+    against: str
+    images: _Count
+    largest_difference: _Error
+
+
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The least probability at which a label is right as often as wanted.
+
+    Attributes:
+        probability: calibrated.
+        crops: number of crops that had at least this.
+        precision: share of them that are of the label.
+        low: lower bound of that share, 95 % Clopper-Pearson.
+        high: upper bound.
+    """
+
+    probability: _Share
+    crops: _Count
+    precision: _Share
+    low: _Share
+    high: _Share
+
+
+class LabelCalibration(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """What calibration does for a label, over crops whose most probable label it is.
+
+    Attributes:
+        label: its name.
+        crops: number of such crops, before calibration.
+        ece_before: expected calibration error; None where there is no crop.
+        ece_after: likewise, after.
+        threshold: for the wanted precision, or None where none reaches it.
+    """
+
+    label: str
+    crops: _Count
+    ece_before: _Share | None
+    ece_after: _Share | None
+    threshold: Threshold | None
+
+
+class Calibration(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
+):
+    """How probabilities are calibrated, and what that was fitted to.
+
+    Attributes:
+        scaling: what is done to the logits.
+        outputs_sha256: SHA-256 of the evaluation output it was fitted to.
+        crops: number of crops of that file.
+        loss_before: mean cross-entropy, in nats.
+        loss_after: likewise, each crop by a fit to others.
+        ece_before: expected calibration error.
+        ece_after: likewise, each crop by a fit to others.
+        wanted_precision: what the thresholds are for.
+        labels: one for each label, in order.
+    """
+
+    scaling: Temperature | Vector
+    outputs_sha256: _Sha256
+    crops: _Count
+    loss_before: _Error
+    loss_after: _Error
+    ece_before: _Share
+    ece_after: _Share
+    wanted_precision: _Share
+    labels: tuple[LabelCalibration, ...]
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An exported model.
 
@@ -67,6 +175,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         normalisation: of the input.
         padding: of an EfficientNet's convolutions.
         provenance: where the model comes from, as text by name.
+        parity: how it was compared with its source, or None.
         calibration: of its probabilities, or None.
         format: this format and its version.
         resize: how an image becomes a square.
@@ -80,7 +189,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     normalisation: Normalisation
     padding: Padding
     provenance: dict[str, str] = {}
-    calibration: dict[str, Any] | None = None
+    parity: Parity | None = None
+    calibration: Calibration | None = None
     format: Literal["cameratraps-classifier 1"] = "cameratraps-classifier 1"
     resize: Literal["shorter-side-then-centre-crop"] = "shorter-side-then-centre-crop"
     interpolation: Literal["bicubic"] = "bicubic"
@@ -133,13 +243,31 @@ def _check(manifest: Manifest) -> None:
     scale = manifest.normalisation
     if not (scale.divisor > 0 and min(scale.std) > 0):
         raise ArtifactError("divisor and std above 0 expected", where="normalisation")
+    if manifest.calibration is not None:
+        _check_calibration(manifest.calibration, manifest.labels)
+
+
+def _check_calibration(calibration: Calibration, labels: tuple[str, ...]) -> None:
+    if tuple(one.label for one in calibration.labels) != labels:
+        raise ArtifactError(
+            "the labels of the model, in their order, expected",
+            where="calibration.labels",
+        )
+    scaling = calibration.scaling
+    if isinstance(scaling, Vector) and not (
+        len(scaling.weights) == len(scaling.biases) == len(labels)
+    ):
+        raise ArtifactError(
+            "a weight and a bias for each label expected", where="calibration.scaling"
+        )
 
 
 def to_dict(manifest: Manifest) -> dict[str, Any]:
     """Returns the document to write, keys in the order of the example."""
     order = (
         *("format", "architecture", "weights", "labels", "image_size", "resize"),
-        *("interpolation", "normalisation", "padding", "calibration", "provenance"),
+        *("interpolation", "normalisation", "padding", "parity", "calibration"),
+        "provenance",
     )
     document = msgspec.to_builtins(manifest)
     return {key: document[key] for key in order}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from classification.modeling.inference import Resources
     from classification.modeling.manifest import Manifest
     from classification.modeling.preprocessing import Preprocessing
+    from classification.modeling.scaling import Scaling
 
 _MATRIX = 2  # dimensions of the logits
 
@@ -28,13 +29,15 @@ _MATRIX = 2  # dimensions of the logits
 class TorchClassifier:
     """A torch module as a classifier; see ``inference.Classifier``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of a model
         self,
         network: nn.Module,
         preprocessing: Preprocessing,
         resources: Resources,
         fingerprint: str,
         categories: tuple[str, ...] | None = None,
+        *,
+        scaling: Scaling | None = None,
     ) -> None:
         """Puts the network on its device and runs it once.
 
@@ -44,6 +47,7 @@ class TorchClassifier:
             resources: device and threads.
             fingerprint: SHA-256 of the weights file.
             categories: names of the outputs; ``0``, ``1``, … by default.
+            scaling: what calibrates its probabilities, or None.
 
         Raises:
             ModelError: the network cannot take such input, or gives no logits, or of
@@ -52,6 +56,7 @@ class TorchClassifier:
         """
         self.preprocessing = preprocessing
         self.fingerprint = fingerprint
+        self.scaling = scaling
         self.device = choose_device(resources.device)
         if self.device == "cpu":
             torch.set_num_threads(1)  # each thread of the caller has an image
@@ -65,7 +70,7 @@ class TorchClassifier:
                 f"{len(self.categories)} labels"
             )
         threads = resources.threads if self.device == "cpu" else 0
-        self._run = Runner(self.logits, preprocessing.normalisation, threads)
+        self._run = Runner(self.logits, preprocessing.normalisation, threads, scaling)
 
     def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns probabilities, shape [N, categories]; see ``Classifier.predict``."""
@@ -159,14 +164,41 @@ def from_torchscript(
     return TorchClassifier(network, preprocessing, resources, fingerprint)
 
 
-def from_state_dict(
-    data: bytes, manifest: Manifest, resources: Resources
+def from_exported(
+    data: bytes,
+    manifest: Manifest,
+    resources: Resources,
+    *,
+    scaling: Scaling | None = None,
+    trust: bool = False,
 ) -> TorchClassifier:
-    """Makes a classifier of weights whose manifest says what network they fill.
+    """Makes a classifier of the bytes of an exported TorchScript file or state dict.
+
+    Args:
+        data: of the file.
+        manifest: what stands beside it.
+        resources: device and threads.
+        scaling: what calibrates its probabilities, or None.
+        trust: load TorchScript as it is; see ``load_torchscript``.
 
     Raises:
-        ModelError: they are damaged, or of another network.
+        ModelError: it is damaged, refused, or of another network.
     """
+    if torchscript.is_torchscript(data):
+        network = load_torchscript(data, trust=trust)
+    else:
+        network = _from_state_dict(data, manifest)
+    return TorchClassifier(
+        network,
+        manifest.preprocessing,
+        resources,
+        manifest.weights.sha256,
+        manifest.labels,
+        scaling=scaling,
+    )
+
+
+def _from_state_dict(data: bytes, manifest: Manifest) -> nn.Module:
     network = networks.build(
         manifest.architecture,
         len(manifest.labels),
@@ -174,10 +206,4 @@ def from_state_dict(
         padding=manifest.padding,
     )
     networks.load_weights(network, networks.read_state_dict(io.BytesIO(data)))
-    return TorchClassifier(
-        network,
-        manifest.preprocessing,
-        resources,
-        manifest.weights.sha256,
-        manifest.labels,
-    )
+    return network

@@ -10,6 +10,7 @@ import torch
 
 from classification.modeling import loading, manifest
 from classification.modeling.inference import Resources
+from classification.modeling.scaling import Temperature
 from classification.runtime.errors import ConfigurationError, ModelError
 from tests import classifiers
 
@@ -76,6 +77,41 @@ def test_torchscript(tmp_path: Path) -> None:
     assert small.predict(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 3)
 
 
+def test_torchscript_with_a_manifest(tmp_path: Path) -> None:
+    network = classifiers.tiny_network()
+    data = classifiers.torchscript_bytes(network)
+    path = classifiers.save_exported(tmp_path / "m.pt", data)
+    classifier = loading.open_classifier(path, CPU)
+    assert classifier.categories == classifiers.LABELS
+    assert classifier.preprocessing.image_size == classifiers.SIDE
+    squares = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    alone = tmp_path / "alone.pt"
+    alone.write_bytes(data)
+    plain = loading.open_classifier(alone, CPU, image_size=classifiers.SIDE)
+    np.testing.assert_array_equal(classifier.predict(squares), plain.predict(squares))
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.pt"])
+def test_calibration_is_applied_unless_it_is_not_wanted(
+    tmp_path: Path, name: str
+) -> None:
+    script = classifiers.torchscript_bytes(classifiers.tiny_network())
+    data = classifiers.tiny_onnx() if name == "m.onnx" else script
+    path = classifiers.save_exported(tmp_path / name, data)
+    squares = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
+    plain = loading.open_classifier(path, CPU)
+    classifiers.calibrate(path, temperature=2.0)
+    calibrated = loading.open_classifier(path, CPU)
+    assert (plain.scaling, calibrated.scaling) == (None, Temperature(temperature=2.0))
+    raised = np.sqrt(plain.predict(squares))
+    np.testing.assert_allclose(
+        calibrated.predict(squares), raised / raised.sum(1, keepdims=True), atol=1e-6
+    )
+    unwanted = loading.open_classifier(path, CPU, calibrate=False)
+    assert unwanted.scaling is None
+    np.testing.assert_array_equal(unwanted.predict(squares), plain.predict(squares))
+
+
 def test_a_checkpoint_is_no_model(tmp_path: Path) -> None:
     path = tmp_path / "ckpt_3.pt"
     torch.save({"model": classifiers.tiny_network().state_dict(), "epoch": 3}, path)
@@ -83,7 +119,8 @@ def test_a_checkpoint_is_no_model(tmp_path: Path) -> None:
         loading.open_classifier(path, CPU)
     assert str(caught.value) == (
         f"{path}: not TorchScript, and no manifest beside it; a training checkpoint "
-        "holds weights without their network: export the model first"
+        "holds weights without their network; this makes a model of it: python -m "
+        f"classification.export_model {path} {tmp_path}/ckpt_3.onnx"
     )
 
 

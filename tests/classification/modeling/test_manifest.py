@@ -4,17 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from classification.artifacts import _json
 from classification.modeling import catalog, manifest
-from classification.modeling.manifest import Manifest, Weights
+from classification.modeling.manifest import (
+    Calibration,
+    LabelCalibration,
+    Manifest,
+    Parity,
+    Threshold,
+    Weights,
+)
+from classification.modeling.scaling import Temperature, Vector
 from classification.runtime.errors import ArtifactError, ModelError
 from tests import classifiers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+CALIBRATION = Calibration(
+    scaling=Temperature(temperature=1.41),
+    outputs_sha256="7" * 64,
+    crops=900,
+    loss_before=0.61,
+    loss_after=0.55,
+    ece_before=0.093,
+    ece_after=0.021,
+    wanted_precision=0.95,
+    labels=(
+        LabelCalibration(
+            label="bear",
+            crops=300,
+            ece_before=0.11,
+            ece_after=0.03,
+            threshold=Threshold(
+                probability=0.71, crops=220, precision=0.9545, low=0.9182, high=0.978
+            ),
+        ),
+        LabelCalibration(
+            label="deer", crops=0, ece_before=None, ece_after=None, threshold=None
+        ),
+    ),
+)
 DESCRIBED = Manifest(
     architecture="efficientnet-b3",
     weights=Weights(file="deer.onnx", sha256="0" * 64),
@@ -22,6 +55,8 @@ DESCRIBED = Manifest(
     image_size=300,
     normalisation=catalog.IMAGENET,
     padding="symmetric",
+    parity=Parity(against="torch", images=8, largest_difference=3.1e-7),
+    calibration=CALIBRATION,
     provenance={"source": "a test"},
 )
 
@@ -35,8 +70,61 @@ def test_round_trip(tmp_path: Path) -> None:
     assert path.read_bytes() == first
     assert list(_json.read_object(path)) == [
         *("format", "architecture", "weights", "labels", "image_size", "resize"),
-        *("interpolation", "normalisation", "padding", "calibration", "provenance"),
+        *("interpolation", "normalisation", "padding", "parity", "calibration"),
+        "provenance",
     ]
+
+
+def test_vector_scaling_round_trips(tmp_path: Path) -> None:
+    vector = Vector(weights=(1.0, 0.5), biases=(0.0, -1.25))
+    calibration = msgspec.structs.replace(CALIBRATION, scaling=vector)
+    described = msgspec.structs.replace(DESCRIBED, calibration=calibration)
+    path = tmp_path / "deer.manifest.json"
+    manifest.write(path, described)
+    assert manifest.read(path) == described
+
+
+def test_a_manifest_that_knows_of_no_parity(tmp_path: Path) -> None:
+    document = manifest.to_dict(DESCRIBED)
+    del document["parity"], document["calibration"]
+    path = tmp_path / "deer.manifest.json"
+    _json.write_object(path, document)
+    assert (manifest.read(path).parity, manifest.read(path).calibration) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("crops", -1, "calibration.crops: Expected `int` >= 0"),
+        ("ece_after", 1.5, "calibration.ece_after: Expected `float` <= 1.0"),
+        ("labels", [], "calibration.labels: the labels of the model, in their order"),
+        (
+            "scaling",
+            {"method": "temperature", "temperature": 0},
+            "calibration.scaling.temperature: Expected `float` > 0.0",
+        ),
+        (
+            "scaling",
+            {"method": "vector", "weights": [1.0], "biases": [0.0]},
+            "calibration.scaling: a weight and a bias for each label expected",
+        ),
+        (
+            "scaling",
+            {"method": "magic"},
+            "calibration.scaling.method: Invalid value 'magic'",
+        ),
+    ],
+)
+def test_a_malformed_calibration(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    document = manifest.to_dict(DESCRIBED)
+    document["calibration"][key] = value
+    path = tmp_path / "deer.manifest.json"
+    _json.write_object(path, document)
+    with pytest.raises(ArtifactError) as caught:
+        manifest.read(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def test_preprocessing() -> None:
