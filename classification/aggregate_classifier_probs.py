@@ -30,7 +30,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import label_index, predictions, target_mapping
+from classification.artifacts import (
+    label_index,
+    predictions,
+    predictions_info,
+    target_mapping,
+)
 from classification.labels.aggregation import Aggregation
 from classification.labels.rollup import RollUp
 from classification.runtime import cli, progress
@@ -134,6 +139,7 @@ def run(
             f"{classifier_results_csv} holds true labels, which are no targets; "
             "give the output of run_classifier"
         )
+    calibration = predictions_info.find(classifier_results_csv)
     read = [target_mapping.read(path) for path in mappings]
     plan = (
         Aggregation.plan(results.categories, read[0])
@@ -141,6 +147,7 @@ def run(
         else RollUp.plan(results.categories, read, fall_back_threshold)
     )
     rows = predictions.write(output_csv, plan.targets, _sum_up(results, plan))
+    predictions_info.tell(output_csv, calibration)
     label_index.write(output_label_index, plan.targets)
     _logger.info(
         "wrote %s: %d crops, %d categories summed to %d targets; their names are in %s",

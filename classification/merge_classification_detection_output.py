@@ -12,6 +12,8 @@ confidence 1: "first" keeps the order of falling confidence, "last" does not.
 Reads   classification CSV      of run_classifier, aggregate_classifier_probs or
                                 evaluate_model; .csv or .csv.gz
         label names JSON        label index: the names of the categories, by id
+        <CSV>.info.json         where there is one: how probabilities were calibrated,
+                                told in info.classifier_metadata.calibration
         detections JSON         -j
         queried_images.json     -q, with the detection cache (-c, -v)
 Writes  detections JSON         -o: with classifications; for Timelapse and others
@@ -31,7 +33,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import detections, label_index, predictions
+import msgspec
+
+from classification.artifacts import (
+    detections,
+    label_index,
+    predictions,
+    predictions_info,
+)
 from classification.artifacts.layout import CropName
 from classification.labels.joining import Joiner, Queried, gather
 from classification.labels.merging import Classifier, Place, Rule, dataset_of
@@ -47,6 +56,7 @@ if TYPE_CHECKING:
 
     from classification.artifacts.detections import DetectionsFile, Header
     from classification.artifacts.predictions import Predictions, PredictionsFile
+    from classification.artifacts.predictions_info import Applied
     from classification.storage.crop_table import CropTable
 
 _FIRST_ROW = 2  # row 1 is the header
@@ -215,6 +225,7 @@ def run(paths: Paths, *, options: Options) -> None:
     """
     results = predictions.open_file(paths.results)
     classifier = _match(results, label_index.read(paths.label_names), options.rule)
+    calibration = predictions_info.find(results.path)
     with open_table() as crops:
         if isinstance(paths.boxes, Path):
             boxes = detections.open_file(paths.boxes)
@@ -226,7 +237,7 @@ def run(paths: Paths, *, options: Options) -> None:
             header = gather(crops, results.path, paths.boxes)
             documents = crops.documents
         joiner = Joiner(crops, results.path, options.datasets)
-        header = _to_header(header, classifier, options)
+        header = _to_header(header, classifier, options, calibration)
         detections.write(paths.output, header, joiner.join(documents))
     _logger.info("wrote %s: %s", paths.output, joiner.summary())
 
@@ -360,17 +371,28 @@ def _refuse_classified(boxes: DetectionsFile) -> None:
         )
 
 
-def _to_header(header: Header, classifier: Classifier, options: Options) -> Header:
+def _to_header(
+    header: Header,
+    classifier: Classifier,
+    options: Options,
+    calibration: Applied | None,
+) -> Header:
     info = {**header.info, "classifier": options.classifier_name}
     if options.completion_time:
         info["classification_completion_time"] = cli.to_write(options.completion_time)
-    if options.typical_threshold is not None:
-        metadata = info.get("classifier_metadata") or {}
-        info["classifier_metadata"] = {
-            **metadata,
-            "typical_classification_threshold": options.typical_threshold,
-        }
+    if metadata := _metadata(options, calibration):
+        known = info.get("classifier_metadata") or {}
+        info["classifier_metadata"] = {**known, **metadata}
     return replace(header, info=info, classification_categories=classifier.categories())
+
+
+def _metadata(options: Options, calibration: Applied | None) -> dict[str, object]:
+    metadata: dict[str, object] = {}
+    if options.typical_threshold is not None:
+        metadata["typical_classification_threshold"] = options.typical_threshold
+    if calibration is not None:
+        metadata["calibration"] = msgspec.to_builtins(calibration)
+    return metadata
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ detections JSON, the crops of its boxes are classified, in its order; without on
 image below the folder. Writes a row of probabilities per crop to OUTPUT (.csv or .csv.gz)
 and run_classifier_log_<time>.json, which names the crops that could not be read.
 
+A model that calibrate_classifier has calibrated gives calibrated probabilities, and
+OUTPUT.info.json says so, for those who read OUTPUT after this.
+
 What is done is kept in OUTPUT.journal until the end: a run that was killed goes on from
 there and writes the same file. A TorchScript file is a program, so its code is looked
 through before anything of it runs, and an operation that no network needs is refused.
@@ -25,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+import msgspec
 import numpy as np
 
 from classification.artifacts import (
@@ -32,8 +36,10 @@ from classification.artifacts import (
     label_index,
     layout,
     predictions,
+    predictions_info,
     step_log,
 )
+from classification.artifacts.predictions_info import Applied
 from classification.artifacts.step_log import StepLog
 from classification.cropping.existing import ExistingCrops
 from classification.cropping.images import DEFAULT_MAX_PIXELS
@@ -41,6 +47,7 @@ from classification.cropping.listing import NameList, crops_of, images_below
 from classification.modeling import loading
 from classification.modeling.batches import Batch, Loader
 from classification.modeling.inference import Resources
+from classification.modeling.scaling import Temperature
 from classification.runtime import cli, journal, parallel, progress
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal
@@ -72,6 +79,7 @@ class Arguments(argparse.Namespace):
     device: str
     num_workers: int
     trust_model: bool
+    no_calibration: bool
     max_pixels: int
     max_failures: int | None
     restart: bool
@@ -89,6 +97,7 @@ class Options:
         device: ``auto``, ``cpu`` or ``cuda:N``.
         workers: threads that decode beside the network.
         trust_model: load TorchScript without looking through its code.
+        calibrate: let probabilities go through the model's calibration, if it has one.
         max_pixels: a crop of more pixels fails.
         max_failures: more failed crops than this end the run with exit code 4.
         restart: begin again, whatever an earlier run left.
@@ -99,6 +108,7 @@ class Options:
     device: str
     workers: int
     trust_model: bool
+    calibrate: bool
     max_pixels: int
     max_failures: int | None
     restart: bool
@@ -179,6 +189,12 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="load a TorchScript file without looking through its code first, which "
         "runs whatever is in it; only for a file you made or whose maker you trust",
     )
+    parser.add_argument(
+        "--no-calibration",
+        action="store_true",
+        help="write the probabilities as the network gives them, though the model is "
+        "calibrated",
+    )
 
 
 def _csv_path(text: str) -> Path:
@@ -213,6 +229,8 @@ def run(  # noqa: PLR0913 - the files of one step
         _refuse_no_crops(crops, crops_dir, detections_json)
         classifier = _open_classifier(model, options)
         categories = _choose_categories(classifier, names)
+        if classifier.calibration is not None:
+            _logger.info("calibrated by %s", classifier.calibration.scaling)
         log = _open_log(model, classifier, options)
         work = _Work(
             crops=crops,
@@ -227,6 +245,7 @@ def run(  # noqa: PLR0913 - the files of one step
             _classify_rest(work, kept, options)
             with closing(_read_back(work, kept, log)) as batches:
                 written = predictions.write(output, categories, batches)
+            predictions_info.tell(output, _applied(classifier))
             kept.remove()
     log.counts |= {"crops": crops.count, "rows": written, "failed": len(log.failures)}
     _finish(log, output, logdir)
@@ -283,7 +302,30 @@ def _open_classifier(model: str, options: Options) -> Classifier:
         Resources(device=options.device, threads=parallel.cores()),
         image_size=options.image_size,
         trust_model=options.trust_model,
+        calibrate=options.calibrate,
     )
+
+
+def _applied(classifier: Classifier) -> Applied | None:
+    """Returns what is told of the calibration of what is written, if there is one."""
+    calibration = classifier.calibration
+    if calibration is None:
+        return None
+    scaling = calibration.scaling
+    one = scaling.temperature if isinstance(scaling, Temperature) else None
+    return Applied(
+        method="vector" if one is None else "temperature",
+        temperature=one,
+        crops=calibration.crops,
+        ece_before=calibration.ece_before,
+        ece_after=calibration.ece_after,
+    )
+
+
+def _scaling(classifier: Classifier) -> object:
+    """Returns the numbers of the calibration, as JSON has them."""
+    calibration = classifier.calibration
+    return None if calibration is None else msgspec.to_builtins(calibration.scaling)
 
 
 def _choose_categories(
@@ -315,6 +357,7 @@ def _open_log(model: str, classifier: Classifier, options: Options) -> StepLog:
             "num_workers": options.workers,
             "max_pixels": options.max_pixels,
             "trust_model": options.trust_model,
+            "calibration": _scaling(classifier),
         },
     )
 
@@ -326,6 +369,7 @@ def _key(work: _Work, options: Options) -> str:
             work.classifier.fingerprint,
             work.classifier.preprocessing.image_size,
             work.classifier.device,
+            _scaling(work.classifier),
             work.batch_size,
             options.max_pixels,
             work.crops.count,
@@ -409,6 +453,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=args.device,
             workers=workers,
             trust_model=args.trust_model,
+            calibrate=not args.no_calibration,
             max_pixels=args.max_pixels,
             max_failures=args.max_failures,
             restart=args.restart,

@@ -30,6 +30,7 @@ from classification.artifacts import (
     location_counts,
     mislabeled,
     predictions,
+    predictions_info,
     queried_images,
     split_summary,
     splits,
@@ -100,6 +101,13 @@ FORMATS = [
     Format("batch_response.json", batch_response.read),
     Format("classifier_output.csv", read_predictions, rewrite_predictions),
     Format("classifier_output.csv.gz", read_predictions, rewrite_predictions),
+    Format(
+        "classifier_output.csv.info.json",
+        predictions_info.read,
+        lambda source, copy: predictions_info.write(
+            copy, predictions_info.read(source)
+        ),
+    ),
     Format("label_spec.csv", label_spec_csv.read),
     Format("taxonomy.csv", taxonomy_csv.read),
     Format("images.json", image_list.read),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from classification.modeling.catalog import Normalisation
+    from classification.modeling.manifest import Calibration
     from classification.modeling.preprocessing import Preprocessing
-    from classification.modeling.scaling import Scaling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +42,14 @@ class Classifier(Protocol):
         preprocessing: what an image goes through first.
         device: where it runs: ``cpu`` or ``cuda:N``.
         fingerprint: SHA-256 of the weights file.
-        scaling: what calibrates its probabilities, or None where nothing does.
+        calibration: what its probabilities go through, or None where nothing.
     """
 
     categories: tuple[str, ...]
     preprocessing: Preprocessing
     device: str
     fingerprint: str
-    scaling: Scaling | None
+    calibration: Calibration | None
 
     def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the probability of each category for each image.
@@ -58,7 +58,7 @@ class Classifier(Protocol):
             squares: shape [N, S, S, 3], as ``preprocessing.square`` makes them.
 
         Returns:
-            Shape [N, categories], each row adding up to 1; calibrated by ``scaling``.
+            Shape [N, categories], each row adding up to 1; calibrated by ``calibration``.
         """
         ...
 
@@ -78,7 +78,7 @@ class Runner:
         logits: Callable[[NDArray[np.float32]], NDArray[np.float32]],
         normalisation: Normalisation,
         threads: int,
-        scaling: Scaling | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Names the network.
 
@@ -87,11 +87,11 @@ class Runner:
                 several threads at once.
             normalisation: of the input.
             threads: number of images computed at once, or 0 for whole batches.
-            scaling: what calibrates the logits, or None.
+            calibration: what the logits go through, or None.
         """
         self._logits = logits
         self._normalisation = normalisation
-        self._scaling = scaling
+        self._scaling = None if calibration is None else calibration.scaling
         self._pool = ThreadPoolExecutor(threads) if threads else None
 
     def __call__(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -54,7 +54,8 @@ def open_classifier(
         image_size: side of the input in pixels, which a TorchScript file does not
             tell (224 by default); a manifest does.
         trust_model: load TorchScript without looking through its code.
-        calibrate: scale its logits as its manifest says, if it does.
+        calibrate: let its probabilities go through its manifest's calibration, if it
+            has one.
 
     Raises:
         ModelError: the file is refused, damaged, or not what it should be; with its
@@ -96,19 +97,21 @@ def _open_exported(
     trust: bool,
     calibrate: bool,
 ) -> Classifier:
-    calibration = described.calibration if calibrate else None
-    scaling = None if calibration is None else calibration.scaling
     data = manifest.read_weights(described, path)
     if path.suffix == ".onnx":
         from classification.modeling import onnx  # noqa: PLC0415 - imports no torch
 
         return onnx.OnnxClassifier(
-            data, described.labels, described.preprocessing, resources, scaling
+            data,
+            described.labels,
+            described.preprocessing,
+            resources,
+            described.calibration if calibrate else None,
         )
     from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
 
     return torch_inference.from_exported(
-        data, described, resources, scaling=scaling, trust=trust
+        data, described, resources, calibrate=calibrate, trust=trust
     )
 
 

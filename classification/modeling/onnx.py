@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from classification.modeling.inference import Resources
+    from classification.modeling.manifest import Calibration
     from classification.modeling.preprocessing import Preprocessing
-    from classification.modeling.scaling import Scaling
 
 _RANK = 4  # batch, channels, height, width
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -30,7 +30,7 @@ class OnnxClassifier:
         categories: tuple[str, ...],
         preprocessing: Preprocessing,
         resources: Resources,
-        scaling: Scaling | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Loads the network.
 
@@ -39,7 +39,7 @@ class OnnxClassifier:
             categories: names of the outputs, in order.
             preprocessing: what the input goes through.
             resources: device and threads.
-            scaling: what calibrates its probabilities, or None.
+            calibration: what its probabilities go through, or None.
 
         Raises:
             ModelError: not an ONNX network, or of other inputs or outputs.
@@ -47,7 +47,7 @@ class OnnxClassifier:
         """
         self.categories = categories
         self.preprocessing = preprocessing
-        self.scaling = scaling
+        self.calibration = calibration
         self.fingerprint = hashlib.sha256(data).hexdigest()
         wanted = _choose_device(resources.device)
         self._session = _open_session(data, wanted)
@@ -56,7 +56,9 @@ class OnnxClassifier:
         self._input: str = self._session.get_inputs()[0].name
         self._check()
         threads = resources.threads if self.device == "cpu" else 0
-        self._run = Runner(self.logits, preprocessing.normalisation, threads, scaling)
+        self._run = Runner(
+            self.logits, preprocessing.normalisation, threads, calibration
+        )
 
     def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns probabilities, shape [N, categories]; see ``Classifier.predict``."""

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from classification.modeling.inference import Resources
-    from classification.modeling.manifest import Manifest
+    from classification.modeling.manifest import Calibration, Manifest
     from classification.modeling.preprocessing import Preprocessing
-    from classification.modeling.scaling import Scaling
 
 _MATRIX = 2  # dimensions of the logits
 
@@ -37,7 +36,7 @@ class TorchClassifier:
         fingerprint: str,
         categories: tuple[str, ...] | None = None,
         *,
-        scaling: Scaling | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Puts the network on its device and runs it once.
 
@@ -47,7 +46,7 @@ class TorchClassifier:
             resources: device and threads.
             fingerprint: SHA-256 of the weights file.
             categories: names of the outputs; ``0``, ``1``, … by default.
-            scaling: what calibrates its probabilities, or None.
+            calibration: what its probabilities go through, or None.
 
         Raises:
             ModelError: the network cannot take such input, or gives no logits, or of
@@ -56,7 +55,7 @@ class TorchClassifier:
         """
         self.preprocessing = preprocessing
         self.fingerprint = fingerprint
-        self.scaling = scaling
+        self.calibration = calibration
         self.device = choose_device(resources.device)
         if self.device == "cpu":
             torch.set_num_threads(1)  # each thread of the caller has an image
@@ -70,7 +69,9 @@ class TorchClassifier:
                 f"{len(self.categories)} labels"
             )
         threads = resources.threads if self.device == "cpu" else 0
-        self._run = Runner(self.logits, preprocessing.normalisation, threads, scaling)
+        self._run = Runner(
+            self.logits, preprocessing.normalisation, threads, calibration
+        )
 
     def predict(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns probabilities, shape [N, categories]; see ``Classifier.predict``."""
@@ -169,7 +170,7 @@ def from_exported(
     manifest: Manifest,
     resources: Resources,
     *,
-    scaling: Scaling | None = None,
+    calibrate: bool = True,
     trust: bool = False,
 ) -> TorchClassifier:
     """Makes a classifier of the bytes of an exported TorchScript file or state dict.
@@ -178,7 +179,7 @@ def from_exported(
         data: of the file.
         manifest: what stands beside it.
         resources: device and threads.
-        scaling: what calibrates its probabilities, or None.
+        calibrate: let its probabilities go through its calibration, if it has one.
         trust: load TorchScript as it is; see ``load_torchscript``.
 
     Raises:
@@ -194,7 +195,7 @@ def from_exported(
         resources,
         manifest.weights.sha256,
         manifest.labels,
-        scaling=scaling,
+        calibration=manifest.calibration if calibrate else None,
     )
 
 

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from classification.aggregate_classifier_probs import main
-from classification.artifacts import label_index, predictions, target_mapping
+from classification.artifacts import (
+    label_index,
+    predictions,
+    predictions_info,
+    target_mapping,
+)
 from classification.runtime import cli
 
 if TYPE_CHECKING:
@@ -53,6 +58,19 @@ def test_d28_a_target_that_matched_nothing_is_absent_or_empty(
     files.write()
     assert files.run() == cli.EXIT_OK
     assert label_index.read(files.index) == ("carnivore", "deer", "other")
+
+
+def test_what_calibrated_the_probabilities_is_carried_on(files: Files) -> None:
+    files.write()
+    applied = predictions_info.Applied(
+        method="vector", temperature=None, crops=9, ece_before=0.25, ece_after=0.125
+    )
+    predictions_info.tell(files.results, applied)
+    assert files.run() == cli.EXIT_OK
+    assert predictions_info.find(files.remapped) == applied
+    predictions_info.tell(files.results, None)
+    assert files.run() == cli.EXIT_OK
+    assert not predictions_info.path_beside(files.remapped).exists()
 
 
 def test_targets_are_sorted_and_hold_sums(

@@ -17,6 +17,7 @@ from classification.artifacts import (
     detections,
     label_index,
     predictions,
+    predictions_info,
     queried_images,
     target_mapping,
 )
@@ -270,6 +271,40 @@ def test_the_classifier_s_typical_threshold_is_told(files: Files) -> None:
         "classifier_metadata": {"a": 1, "typical_classification_threshold": 0.75},
         "classifier": "megaclassifier",
     }
+
+
+CALIBRATION = {
+    "method": "temperature",
+    "temperature": 1.41,
+    "crops": 900,
+    "ece_before": 0.093,
+    "ece_after": 0.021,
+}
+
+
+def test_what_calibrated_the_probabilities_is_told(files: Files) -> None:
+    files.write_boxes({"1.jpg": found(0.9)})
+    files.write_results((crop("1.jpg", 0), [1, 0, 0]))
+    predictions_info.tell(files.results, predictions_info.Applied(**CALIBRATION))
+    assert files.merge("--typical-confidence-threshold", "0.75") == cli.EXIT_OK
+    assert files.merged()["info"]["classifier_metadata"] == {
+        "typical_classification_threshold": 0.75,
+        "calibration": CALIBRATION,
+    }
+    files.write_results((crop("1.jpg", 0), [0.5, 0.5, 0]))  # the info is of other rows
+    assert files.merge() == cli.EXIT_OK
+    assert "classifier_metadata" not in files.merged()["info"]
+
+
+def test_a_broken_info_is_named(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write_boxes({"1.jpg": found(0.9)})
+    files.write_results((crop("1.jpg", 0), [1, 0, 0]))
+    predictions_info.path_beside(files.results).write_text("{")
+    assert files.merge() == 1
+    assert "results.csv.info.json: not JSON" in capsys.readouterr().err
+    assert not files.output.exists()
 
 
 @pytest.mark.parametrize(
@@ -953,7 +988,9 @@ def test_the_field_s_own_validator_finds_no_error(queried: Files, mode: str) -> 
             }
         )
         queried.write_results((crop("1.jpg", 1), [0.2, 0.8, 0]))
+        predictions_info.tell(queried.results, predictions_info.Applied(**CALIBRATION))
         assert queried.merge("--completion-time", "now") == cli.EXIT_OK
+        assert "classifier_metadata" in queried.merged()["info"]
     else:
         assert queried.merge_queried("--label", "last") == cli.EXIT_OK
     command = [sys.executable, "-c", VALIDATE, str(queried.output)]

@@ -17,7 +17,7 @@ import torch
 from torchvision import transforms
 
 from classification import run_classifier
-from classification.artifacts import label_index, predictions
+from classification.artifacts import label_index, predictions, predictions_info
 from classification.cropping.images import open_image
 from classification.runtime.journal import Journal
 from tests import classifiers, world
@@ -354,6 +354,50 @@ def test_d37_other_inputs_need_restart(
     assert _run(model, "crops", "out.csv") == 1
     assert "--restart" in _last_line(capsys)
     assert _run(model, "crops", "out.csv", "--restart") == 0
+
+
+def test_calibrated_probabilities_are_written_and_told_of(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        _crop(folder, f"{number}.jpg", number)
+    assert _run(model, "crops", "plain.csv") == 0
+    next(folder.glob("*log_*")).unlink()
+    classifiers.calibrate(model, temperature=2.0)
+    assert _run(model, "crops", "out.csv") == 0
+    told = capsys.readouterr().err
+    assert "calibrated by temperature scaling, T = 2\n" in told
+    for name, row in _rows(folder / "plain.csv").items():
+        raised = np.sqrt(row)
+        np.testing.assert_allclose(
+            _rows(folder / "out.csv")[name], raised / raised.sum(), atol=1e-6
+        )
+    scaling = {"method": "temperature", "temperature": 2.0}
+    assert _log(folder)["options"]["calibration"] == scaling
+    assert predictions_info.find(folder / "plain.csv") is None
+    assert predictions_info.find(folder / "out.csv") == predictions_info.Applied(
+        method="temperature", temperature=2.0, crops=9, ece_before=0.25, ece_after=0.125
+    )
+    assert _run(model, "crops", "out.csv", "--no-calibration") == 0
+    assert (folder / "out.csv").read_bytes() == (folder / "plain.csv").read_bytes()
+    assert not (folder / "out.csv.info.json").exists()
+
+
+def test_another_calibration_needs_restart(
+    folder: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _crop(folder, "a.jpg")
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "remove", lambda _: None)  # as if killed before its end
+        assert _run(model, "crops", "out.csv") == 0
+    assert (folder / "out.csv.journal").exists()
+    classifiers.calibrate(model, temperature=2.0)
+    assert _run(model, "crops", "out.csv") == 1
+    assert "--restart" in _last_line(capsys)
+    assert _run(model, "crops", "out.csv", "--no-calibration") == 0
 
 
 # --- after a kill ---------------------------------------------------------------

@@ -102,13 +102,15 @@ def test_calibration_is_applied_unless_it_is_not_wanted(
     plain = loading.open_classifier(path, CPU)
     classifiers.calibrate(path, temperature=2.0)
     calibrated = loading.open_classifier(path, CPU)
-    assert (plain.scaling, calibrated.scaling) == (None, Temperature(temperature=2.0))
+    assert plain.calibration is None
+    assert calibrated.calibration is not None
+    assert calibrated.calibration.scaling == Temperature(temperature=2.0)
     raised = np.sqrt(plain.predict(squares))
     np.testing.assert_allclose(
         calibrated.predict(squares), raised / raised.sum(1, keepdims=True), atol=1e-6
     )
     unwanted = loading.open_classifier(path, CPU, calibrate=False)
-    assert unwanted.scaling is None
+    assert unwanted.calibration is None
     np.testing.assert_array_equal(unwanted.predict(squares), plain.predict(squares))
 
 
