@@ -1,0 +1,191 @@
+"""Brings the crops of a split to a network that learns, beside the network's own work.
+
+Threads make whole batches ahead of the one that is being learnt from: what takes time
+is done by libraries that let other threads run. What is in a batch follows from the seed,
+the epoch and the step alone, but for crops that cannot be read: those are left out of
+their batch, with their reason, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
+from classification.modeling import augmentation, sampling
+from classification.runtime import parallel
+from classification.runtime.errors import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    from classification.dataset.training_set import SplitRows
+    from classification.modeling.catalog import Normalisation
+    from classification.storage import ImageStore
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+
+_AHEAD = 2  # batches per thread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Examples of one step.
+
+    Attributes:
+        images: uint8 [N, 3, S, S], RGB, in the memory format channels_last; ``N`` is
+            less than the batch size where crops failed, and may be 0.
+        labels: int64 [N].
+        weights: float32 [N].
+        places: row of each in its split, int64 [N].
+        failed: why a crop could not be read, by its row in the split.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+    places: NDArray[np.int64]
+    failed: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainLoader:
+    """Reads, varies and batches the crops of a split.
+
+    Attributes:
+        store: where the crops are.
+        rows: of the split.
+        image_size: side S of the square input, in pixels.
+        batch_size: most crops in a batch of this process.
+        augmentation: how they are varied, one of ``augmentation.NAMES``.
+        seed: of the run, not negative.
+        weighted: draw rows by their weights, with replacement.
+        in_order: take the rows as they come; for val and test.
+        threads: batches made at once; 0 to make each when it is asked for.
+        pin_memory: lay batches where a GPU fetches them fastest.
+        rank: of this process, from 0.
+        world: number of processes.
+        max_pixels: a crop of more pixels fails.
+    """
+
+    store: ImageStore
+    rows: SplitRows
+    image_size: int
+    batch_size: int
+    augmentation: str
+    seed: int
+    weighted: bool = False
+    in_order: bool = False
+    threads: int = 0
+    pin_memory: bool = False
+    rank: int = 0
+    world: int = 1
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    @property
+    def steps(self) -> int:
+        """Returns the number of batches of an epoch, the same in each process."""
+        per_process = -(-len(self.rows) // self.world)
+        return -(-per_process // self.batch_size)
+
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
+        """Yields the batches of an epoch, from a step on.
+
+        Raises:
+            ConfigurationError: no weight is above 0.
+            StorageError: the store as a whole cannot be reached.
+        """
+        order = self._order(epoch)
+        positions = self.rank + self.world * np.arange(len(order))
+
+        def prepare(step: int) -> Batch:
+            part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            return self._batch(order[part], positions[part], epoch)
+
+        steps = range(first_step, self.steps)
+        if self.threads > 1:
+            return parallel.ordered_map(
+                prepare, steps, threads=self.threads, ahead=_AHEAD
+            )
+        batches = map(prepare, steps)
+        return parallel.ahead(batches) if self.threads else batches
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self.in_order:
+            return np.arange(self.rank, len(self.rows), self.world)
+        return sampling.epoch_order(
+            len(self.rows),
+            self.rows.weights if self.weighted else None,
+            seed=self.seed,
+            epoch=epoch,
+            rank=self.rank,
+            world=self.world,
+        )
+
+    def _batch(
+        self, rows: NDArray[np.int64], positions: NDArray[np.int64], epoch: int
+    ) -> Batch:
+        side = self.image_size
+        images = torch.empty(
+            (len(rows), side, side, 3), dtype=torch.uint8, pin_memory=self.pin_memory
+        )
+        draws = sampling.uniforms(
+            positions, augmentation.DRAWS, seed=self.seed, epoch=epoch
+        )
+        failed = self._fill(images.numpy(), rows, draws)
+        kept = rows[[row not in failed for row in rows.tolist()]] if failed else rows
+        return Batch(
+            images=images[: len(kept)].permute(0, 3, 1, 2),
+            labels=torch.from_numpy(self.rows.labels[kept]),
+            weights=torch.from_numpy(self.rows.weights[kept].astype(np.float32)),
+            places=kept,
+            failed=failed,
+        )
+
+    def _fill(
+        self,
+        squares: NDArray[np.uint8],
+        rows: NDArray[np.int64],
+        draws: NDArray[np.float64],
+    ) -> dict[int, str]:
+        """Fills squares from the first on; returns why others could not be filled."""
+        failed: dict[int, str] = {}
+        filled = 0
+        for row, numbers in zip(rows.tolist(), draws.tolist(), strict=True):
+            try:
+                pixels = self._pixels(row)
+            except ItemError as error:
+                failed[row] = str(error)
+                continue
+            squares[filled] = augmentation.augment(
+                self.augmentation, pixels, self.image_size, numbers
+            )
+            filled += 1
+        return failed
+
+    def _pixels(self, row: int) -> Pixels:
+        data = self.store.read(self.rows.paths[row])
+        return open_image(data, max_pixels=self.max_pixels).array()
+
+
+def normalise(images: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+    """Returns a network's input for pixels, on the device that they are on.
+
+    Args:
+        images: uint8 [N, 3, S, S].
+        normalisation: what the network is trained with.
+
+    Returns:
+        float32, in the same memory format.
+    """
+    shape = (1, 3, 1, 1)
+    mean = torch.tensor(normalisation.mean, device=images.device).view(shape)
+    std = torch.tensor(normalisation.std, device=images.device).view(shape)
+    scale = 1 / (normalisation.divisor * std)
+    return images.to(torch.float32).mul_(scale).sub_(mean / std)
