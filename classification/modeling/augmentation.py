@@ -47,6 +47,9 @@ _ATTEMPTS = 10  # at a part of the wanted area and aspect that fits
 _ASPECTS = (3 / 4, 4 / 3)
 _GREY = (0.299, 0.587, 0.114)  # Pillow's, of ITU-R 601
 _ORDERS = tuple(permutations(range(3)))  # of the changes of colour
+# Of what a cache keeps: how much larger than the square, and how long at most.
+_MARGIN = 1.15
+_LONGEST = 4
 # Places in the numbers of an example.
 _PART = 0
 _REST = 2 * _ATTEMPTS + 2
@@ -65,6 +68,38 @@ def augment(name: str, pixels: Pixels, side: int, draws: Sequence[float]) -> Pix
         Shape [side, side, 3].
     """
     return np.asarray(_BY_NAME[name](pixels, side, draws))
+
+
+def prepare(name: str, image: Image.Image, side: int) -> Pixels:
+    """Returns the pixels that a cache keeps, to be varied in each epoch.
+
+    They are all that ``none`` needs. For the others the crop is made small: its shorter
+    side has at most 1.15 times the pixels of the square, and its longer one four
+    times as many. A small crop is left as it is.
+
+    Args:
+        name: one of ``NAMES``.
+        image: mode RGB.
+        side: of the square, in pixels.
+
+    Returns:
+        Shape [height, width, 3].
+    """
+    if name == "none":
+        return preprocessing.square(image, side)
+    most = round(_MARGIN * side)
+    factor = min(most / min(image.size), _LONGEST * most / max(image.size))
+    if factor >= 1:
+        return np.asarray(image)
+    width, height = (max(1, round(factor * length)) for length in image.size)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def describe_prepared(name: str, side: int) -> str:
+    """Returns a text that differs where ``prepare`` gives other pixels."""
+    if name == "none":
+        return f"square {side}"
+    return f"shorter {round(_MARGIN * side)}, longer {_LONGEST} times"
 
 
 def _none(pixels: Pixels, side: int, _: Sequence[float]) -> Pixels:

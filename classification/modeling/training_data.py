@@ -15,19 +15,22 @@ import numpy as np
 import torch
 
 from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
-from classification.modeling import augmentation, sampling
+from classification.modeling import augmentation, crop_cache, sampling
+from classification.modeling.crop_cache import CropCache
 from classification.runtime import parallel
 from classification.runtime.errors import ItemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import TypeAlias
 
     from numpy.typing import NDArray
 
+    from classification.cropping.images import OpenedImage
     from classification.dataset.training_set import SplitRows
     from classification.modeling.catalog import Normalisation
-    from classification.storage import ImageStore
+    from classification.storage.local import LocalStore
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -71,10 +74,12 @@ class TrainLoader:
         pin_memory: lay batches where a GPU fetches them fastest.
         rank: of this process, from 0.
         world: number of processes.
+        cache: where prepared pixels are kept, of ``open_cache``; None to decode each
+            crop each time, at its full size.
         max_pixels: a crop of more pixels fails.
     """
 
-    store: ImageStore
+    store: LocalStore
     rows: SplitRows
     image_size: int
     batch_size: int
@@ -86,6 +91,7 @@ class TrainLoader:
     pin_memory: bool = False
     rank: int = 0
     world: int = 1
+    cache: CropCache | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
 
     @property
@@ -102,6 +108,8 @@ class TrainLoader:
             StorageError: the store as a whole cannot be reached.
         """
         order = self._order(epoch)
+        if self.cache is not None:
+            self.cache.refresh()
         positions = self.rank + self.world * np.arange(len(order))
 
         def prepare(step: int) -> Batch:
@@ -170,8 +178,41 @@ class TrainLoader:
         return failed
 
     def _pixels(self, row: int) -> Pixels:
-        data = self.store.read(self.rows.paths[row])
-        return open_image(data, max_pixels=self.max_pixels).array()
+        name = self.rows.paths[row]
+        if self.cache is None:
+            return self._open(name).array()
+        stamp = self.store.stamp(name)
+        pixels = self.cache.get(row, stamp)
+        if pixels is None:
+            image = self._open(name).image
+            pixels = augmentation.prepare(self.augmentation, image, self.image_size)
+            self.cache.put(row, stamp, pixels)
+        return pixels
+
+    def _open(self, name: str) -> OpenedImage:
+        return open_image(self.store.read(name), max_pixels=self.max_pixels)
+
+
+def open_cache(
+    folder: Path, loader: TrainLoader, *, max_bytes: int | None = None
+) -> CropCache:
+    """Opens the cache of what a loader prepares, to be given to it.
+
+    What the network sees depends on whether there is a cache, since varied crops are
+    made small first; not on what it holds already.
+
+    Args:
+        folder: of caches, each in a folder of its own.
+        loader: whose crops to keep.
+        max_bytes: most bytes of this cache; None for what the disk has.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    prepared = augmentation.describe_prepared(loader.augmentation, loader.image_size)
+    rows = loader.rows
+    name = crop_cache.key(rows.paths, root=loader.store.root, prepared=prepared)
+    return CropCache(folder / name, len(rows), max_bytes=max_bytes)
 
 
 def normalise(images: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 from classification.runtime.errors import ItemError, StorageError
 
@@ -14,6 +15,18 @@ MAX_BYTES = (
 
 # Not to wait on a pipe; bytes as they are on Windows, too.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Stamp(NamedTuple):
+    """When a file was last written, and how long it is.
+
+    Attributes:
+        modified: nanoseconds since 1970.
+        size: in bytes.
+    """
+
+    modified: int
+    size: int
 
 
 class LocalStore:
@@ -30,6 +43,18 @@ class LocalStore:
     def read(self, name: str) -> bytes:
         """Returns the bytes of ``root/name``; see ``ImageStore.read``."""
         return read_file(_inside(self.root, name))
+
+    def stamp(self, name: str) -> Stamp:
+        """Returns what changes when ``root/name`` is replaced.
+
+        Raises:
+            ItemError: it is missing, or cannot be looked at.
+        """
+        try:
+            status = _inside(self.root, name).stat()
+        except (OSError, ValueError) as error:
+            raise ItemError(_reason(error)) from error
+        return Stamp(status.st_mtime_ns, status.st_size)
 
     def exists(self, name: str) -> bool:
         """Says whether ``root/name`` is a file; see ``ImageStore.exists``."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from classification.dataset.training_set import SplitRows
 from classification.modeling import augmentation, catalog, preprocessing, sampling
-from classification.modeling.training_data import TrainLoader, normalise
+from classification.modeling.training_data import TrainLoader, normalise, open_cache
 from classification.runtime.name_list import CodedList, NameList
 from classification.storage.local import LocalStore
 from tests.world import photograph, save_jpeg
@@ -166,3 +166,48 @@ def test_each_example_of_an_epoch_is_varied_by_its_own_numbers(
     batch = next(iter(replace(loader, rows=twice).epoch(0)))
     assert not torch.equal(batch.images[0], batch.images[1])
     assert loader.augmentation == augmentation.DEFAULT
+
+
+@pytest.mark.parametrize("name", augmentation.NAMES)
+def test_what_a_cache_holds_changes_no_pixel(
+    loader: TrainLoader, tmp_path: Path, name: str
+) -> None:
+    varied = replace(loader, augmentation=name, image_size=24)
+    with open_cache(tmp_path / "caches", varied) as cache:
+        cached = replace(varied, cache=cache, threads=2)
+        first = [batch for epoch in range(3) for batch in cached.epoch(epoch)]
+        assert len(cache) == COUNT
+    with open_cache(tmp_path / "caches", varied) as cache:
+        assert len(cache) == COUNT
+        again = replace(varied, cache=cache)
+        second = [batch for epoch in range(3) for batch in again.epoch(epoch)]
+    assert all(map(same, first, second))
+    if name == "none":
+        plain = [batch for epoch in range(3) for batch in varied.epoch(epoch)]
+        assert all(map(same, first, plain))
+
+
+def test_a_cached_crop_that_is_gone_or_new_is_noticed(
+    loader: TrainLoader, tmp_path: Path
+) -> None:
+    plain = replace(loader, in_order=True, augmentation="none", batch_size=COUNT)
+    with open_cache(tmp_path / "caches", plain) as cache:
+        cached = replace(plain, cache=cache)
+        list(cached.epoch(0))
+        (tmp_path / NAMES[0]).unlink()
+        save_jpeg(tmp_path / NAMES[1], photograph(50, 50, seed=99))
+        (batch,) = cached.epoch(1)
+        (expected,) = plain.epoch(1)
+    assert batch.failed == {0: "no such file"}
+    assert same(batch, expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "prepared"),
+    [((200, 100), (46, 23)), ((20, 400), (5, 92)), ((30, 22), (30, 22))],
+)
+def test_what_a_cache_keeps_is_bounded(
+    size: tuple[int, int], prepared: tuple[int, int]
+) -> None:
+    made = augmentation.prepare("original", photograph(*size), 20)
+    assert made.shape == (*prepared[::-1], 3)

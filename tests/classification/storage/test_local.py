@@ -74,3 +74,15 @@ def test_a_device_is_no_image() -> None:
     with pytest.raises(ItemError) as raised:
         read_file(Path(os.devnull))
     assert str(raised.value) == "a pipe or a device, not a file"
+
+
+def test_a_stamp_changes_when_a_file_is_replaced(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    before = store.stamp("a.jpg")
+    assert store.stamp("a.jpg") == before
+    (tmp_path / "a.jpg").write_bytes(b"xy")
+    assert store.stamp("a.jpg") != before
+    for name, reason in (("b.jpg", "no such file"), ("../b.jpg", "leaves its folder")):
+        with pytest.raises(ItemError, match=reason):
+            store.stamp(name)
