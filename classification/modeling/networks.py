@@ -54,7 +54,7 @@ def build(
     if architecture.family == "efficientnet":
         network = _efficientnet(architecture, categories, size, padding)
     elif architecture.family in {"timm", "efficientnet-lite"}:
-        network = _of_timm(architecture, categories, size)
+        network = of_timm(architecture, categories, size)
     else:
         network = _of_torchvision(architecture, categories, size)
     return network.eval()
@@ -81,7 +81,24 @@ def _pad_symmetrically(network: nn.Module) -> None:
             module.static_padding = nn.ZeroPad2d((module.kernel_size[0] - 1) // 2)
 
 
-def _of_timm(architecture: Architecture, categories: int, size: int) -> nn.Module:
+def of_timm(
+    architecture: Architecture,
+    categories: int,
+    size: int,
+    state: StateDict | None = None,
+) -> nn.Module:
+    """Builds a network of timm, with random weights or with its authors' weights.
+
+    Args:
+        architecture: of the family ``timm`` or ``efficientnet-lite``.
+        categories: number of outputs; 0 for none, that is, for the features.
+        size: side of the input in pixels.
+        state: weights under their authors' names, which timm knows; position
+            embeddings are resized, and the last layer is left out unless it fits.
+
+    Raises:
+        ModelError: the network cannot have this size, or these weights.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of timm's own use of torch, at import
         import timm  # noqa: PLC0415 - only these families; its import takes a second
@@ -89,6 +106,9 @@ def _of_timm(architecture: Architecture, categories: int, size: int) -> nn.Modul
     options: dict[str, Any] = {"num_classes": categories}
     if size != architecture.image_size and _is_fixed_size(architecture):
         options["img_size"] = size
+    if state is not None:
+        options["pretrained"] = True
+        options["pretrained_cfg_overlay"] = {"state_dict": state, "custom_load": False}
     with _refusing(architecture, size):
         network: nn.Module = timm.create_model(
             catalog.library_name(architecture), **options
@@ -105,9 +125,10 @@ def _is_fixed_size(architecture: Architecture) -> bool:
 
 # How the networks that are made for one size are told another one.
 _SIZE_OPTIONS = {"vit_": "image_size", "maxvit_": "input_size"}
-# These give more than logits while they learn, unless told not to.
-_WITHOUT_SIDE_OUTPUTS = {
-    name: {"aux_logits": False, "init_weights": True}
+# These give more than logits while they learn, unless told not to. Their ImageNet
+# weights expect another normalisation, which they can do themselves.
+_INCEPTION_OPTIONS = {
+    name: {"aux_logits": False, "init_weights": True, "transform_input": True}
     for name in ("googlenet", "inception_v3")
 }
 
@@ -118,7 +139,7 @@ def _of_torchvision(
     from torchvision import models  # noqa: PLC0415 - only these families
 
     name = catalog.library_name(architecture)
-    options: dict[str, object] = dict(_WITHOUT_SIDE_OUTPUTS.get(name, {}))
+    options: dict[str, object] = dict(_INCEPTION_OPTIONS.get(name, {}))
     for prefix, option in _SIZE_OPTIONS.items():
         if name.startswith(prefix):
             options[option] = size if option == "image_size" else (size, size)
@@ -134,9 +155,10 @@ def _refusing(architecture: Architecture, size: int) -> Iterator[None]:
     """Turns what a library says against a size into a ModelError."""
     try:
         yield
-    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise ModelError(
-            f"{architecture.name} cannot be built for {size} px: {error}"
+            f"{architecture.name} cannot be built for {size} px: {reason[:300]}"
         ) from error
 
 
@@ -165,16 +187,13 @@ def head_names(network: nn.Module) -> tuple[str, ...]:
     return (layers[-1],)
 
 
-def read_state_dict(source: Path | BinaryIO) -> StateDict:
-    """Reads the weights of a checkpoint, refusing anything that is not plain data.
-
-    A checkpoint may be the state dict itself or hold it as ``model``, ``state_dict``
-    or ``model_state_dict``; the prefix of torch's DataParallel is taken off.
+def read_document(source: Path | BinaryIO) -> object:
+    """Reads a file of torch, refusing anything that is not plain data.
 
     Raises:
-        ModelError: the file is missing, damaged, holds Python objects, or no weights.
+        ModelError: the file is missing, damaged, or holds Python objects.
     """
-    path = source if isinstance(source, Path) else "weights"
+    path = _shown(source)
     try:
         document: object = torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -185,10 +204,35 @@ def read_state_dict(source: Path | BinaryIO) -> StateDict:
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: damaged, or no file of weights") from error
-    return _state_dict(path, document)
+    return document
 
 
-def _state_dict(path: Path | str, document: object) -> StateDict:
+def _shown(source: Path | BinaryIO) -> Path | str:
+    return source if isinstance(source, Path) else "weights"
+
+
+def read_state_dict(source: Path | BinaryIO) -> StateDict:
+    """Reads the weights of a checkpoint, refusing anything that is not plain data.
+
+    Raises:
+        ModelError: as for ``read_document`` and ``state_dict_in``.
+    """
+    return state_dict_in(_shown(source), read_document(source))
+
+
+def state_dict_in(path: Path | str, document: object) -> StateDict:
+    """Returns the weights that a document holds.
+
+    A checkpoint may be the state dict itself or hold it as ``model``, ``state_dict``
+    or ``model_state_dict``; the prefix of torch's DataParallel is taken off.
+
+    Args:
+        path: of the document, for messages.
+        document: see ``read_document``.
+
+    Raises:
+        ModelError: it holds no weights.
+    """
     if isinstance(document, dict):
         for key in _STATE_KEYS:
             if isinstance(document.get(key), dict):
@@ -218,7 +262,35 @@ def load_weights(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ModelError(f"weights of another network: {faults[0]}{more}")
-    network.load_state_dict(state, strict=False)
+    # Beside its tensors a state dict knows the version of its modules, without which a
+    # few networks refuse it.
+    versions = getattr(places, "_metadata", None)
+    places.update(state)
+    places._metadata = versions  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    network.load_state_dict(places)
+
+
+def load_body(network: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Fills all but the last layer, whose weights stay as they are.
+
+    Raises:
+        ModelError: the weights are of another network.
+    """
+    heads = tuple(f"{name}." for name in head_names(network))
+    own = {k: v for k, v in network.state_dict().items() if k.startswith(heads)}
+    body = {k: v for k, v in state.items() if not k.startswith(heads)}
+    load_weights(network, {**body, **own})
+
+
+def outputs_of(network: nn.Module, state: Mapping[str, torch.Tensor]) -> int | None:
+    """Returns the number of outputs that weights were made for; None: no last layer.
+
+    Args:
+        network: of the same architecture, with any number of outputs.
+        state: the weights.
+    """
+    weight = state.get(f"{head_names(network)[0]}.weight")
+    return None if weight is None else len(weight)
 
 
 def _optional(name: str, state: Mapping[str, torch.Tensor]) -> bool:

@@ -153,9 +153,10 @@ def test_another_file_than_expected_is_not_kept(tmp_path: Path) -> None:
     digest = hashlib.sha256(DATA).hexdigest()
     with serving(Reply(DATA)) as web:
         assert ask(web, tmp_path, checksum=f"sha256:{digest}").exists()
+        assert ask(web, tmp_path, checksum=f"sha256:{digest[:8]}").exists()
     with serving(Reply(DATA)) as web:
-        assert refusal(web, tmp_path / "x", checksum=f"sha256:{digest[:-1]}") == (
-            f"URL is not what was expected: its sha256 is {digest}, not {digest[:-1]}"
+        assert refusal(web, tmp_path / "x", checksum=f"sha256:{digest[1:]}") == (
+            f"URL is not what was expected: its sha256 is {digest}, not {digest[1:]}"
         )
 
 
