@@ -223,10 +223,16 @@ def normalise(images: torch.Tensor, normalisation: Normalisation) -> torch.Tenso
         normalisation: what the network is trained with.
 
     Returns:
-        float32, in the same memory format.
+        float32, in the memory format channels_last.
     """
-    shape = (1, 3, 1, 1)
-    mean = torch.tensor(normalisation.mean, device=images.device).view(shape)
-    std = torch.tensor(normalisation.std, device=images.device).view(shape)
-    scale = 1 / (normalisation.divisor * std)
-    return images.to(torch.float32).mul_(scale).sub_(mean / std)
+    count, channels, height, width = images.shape
+    mean = torch.tensor(normalisation.mean, device=images.device)
+    std = torch.tensor(normalisation.std, device=images.device)
+    # Whole rows of pixels are worked on at once: three numbers at a time take four times
+    # as long on a processor.
+    scale = (1 / (normalisation.divisor * std)).repeat(width)
+    shift = (-mean / std).repeat(width)
+    rows = images.permute(0, 2, 3, 1).reshape(count * height, width * channels)
+    values = rows.to(torch.float32)
+    torch.addcmul(shift, values, scale, out=values)
+    return values.view(count, height, width, channels).permute(0, 3, 1, 2)
