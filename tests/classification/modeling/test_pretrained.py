@@ -9,11 +9,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from classification.modeling import catalog, embedded, imagenet_weights, networks
+from classification.modeling import (
+    catalog,
+    embedded,
+    imagenet_weights,
+    networks,
+    torch_inference,
+)
 from classification.modeling.imagenet_weights import WebFile
 from classification.modeling.pretrained import IMAGENET, start
 from classification.runtime import registry
 from classification.runtime.errors import ModelError
+from tests import classifiers
 from tests.web import Reply, serving
 
 if TYPE_CHECKING:
@@ -263,3 +270,46 @@ def test_weights_of_lite_come_from_the_registry(number: int) -> None:
     ]
     assert all(torch.equal(a, b) for a, b in zip(found[:-2], weights[:-2], strict=True))
     assert not torch.equal(found[-2], weights[-2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("efficientnet-b0", 224), ("efficientnet-b2", 260), ("efficientnet-b3", 300)],
+)
+def test_files_of_the_original_give_its_logits(
+    tmp_path: Path, name: str, side: int
+) -> None:
+    """Its own network, its running statistics fitted to noise, as its commands save it."""
+    original = pytest.importorskip("megadetector.classification.efficientnet")
+    torch.manual_seed(2)
+    network = classifiers.lively(
+        original.EfficientNet.from_name(name, num_classes=3), side
+    )
+    state = network.state_dict()
+    variances = [v for k, v in state.items() if k.endswith("running_var")]
+    assert all((v - 1).abs().max() > 0.01 for v in variances)
+    network.set_swish(memory_efficient=False)
+    path = tmp_path / "ckpt_14.pt"
+    optimizer = torch.optim.RMSprop(network.parameters(), 0.016)
+    torch.save(
+        {
+            "epoch": 14,
+            "model": network.state_dict(),
+            "val/acc": 81.0,
+            "optimizer": optimizer.state_dict(),
+        },
+        path,
+    )
+    images = torch.randn(4, 3, side, side)
+    with torch.inference_mode():
+        expected = network(images)
+        ours = start(name, LABELS, pretrained=path).network(images)
+        script = classifiers.traced_bytes(network, side)
+        compiled = torch_inference.load_torchscript(script, trust=False)(images)
+        padded = start(name, LABELS, pretrained=path, padding="tf").network(images)
+    assert expected.std() > 0.01
+    assert torch.allclose(ours, expected, rtol=0, atol=1e-4)
+    assert torch.allclose(compiled, expected, rtol=0, atol=1e-4)
+    # So the test would notice the other padding.
+    assert not torch.allclose(padded, expected, rtol=0, atol=1e-3)
