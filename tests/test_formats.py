@@ -32,6 +32,7 @@ from classification.artifacts import (
     predictions,
     predictions_info,
     queried_images,
+    run_params,
     split_summary,
     splits,
     target_mapping,
@@ -174,6 +175,11 @@ FORMATS = [
         "splits.json",
         splits.read,
         lambda source, copy: splits.write(copy, splits.read(source)),
+    ),
+    Format(
+        "params.json",
+        run_params.read,
+        lambda source, copy: run_params.write(copy, run_params.read(source)),
     ),
     Format(
         "splits_summary.csv",
