@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +17,13 @@ from classification.modeling import (
     manifest,
     networks,
     preprocessing,
+    torchscript,
 )
 from classification.modeling.export import ModelFacts
 from classification.modeling.inference import Resources, softmax
 from classification.runtime.errors import ModelError
 from tests import classifiers
+from tests.commands import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +66,55 @@ def test_onnx_of_any_batch_gives_the_same(tmp_path: Path) -> None:
         np.testing.assert_allclose(classifier.predict(squares), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["m.onnx", "m.pt"])
+def test_the_name_says_what_is_written(tmp_path: Path, name: str) -> None:
+    network = classifiers.tiny_network()
+    described = export.export(network, tmp_path / name, FACTS)
+    assert manifest.read(tmp_path / "m.manifest.json") == described
+    assert described.parity is not None
+    assert described.parity.largest_difference < 1e-6
+    assert described.parity.images == 4
+    assert described.parity.against == f"torch {torch.__version__}, float32, cpu"
+    is_script = torchscript.is_torchscript((tmp_path / name).read_bytes())
+    assert is_script == (name == "m.pt")
+    classifier = loading.open_classifier(tmp_path / name, CPU)
+    assert classifier.categories == classifiers.LABELS
+    squares = _squares(5, classifiers.SIDE)
+    expected = _expected(network, squares)
+    np.testing.assert_allclose(classifier.predict(squares), expected, atol=1e-6)
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        export.export(classifiers.tiny_network(), tmp_path / folder / "m.onnx", FACTS)
+    for file in ("m.onnx", "m.manifest.json"):
+        first, second = (tmp_path / folder / file for folder in ("one", "two"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+EXPORT = """
+import sys
+from classification.modeling import export
+from tests import classifiers
+data = export.to_torchscript(classifiers.tiny_network(), classifiers.SIDE)
+sys.stdout.buffer.write(data)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_torchscript() -> None:
+    # Within a process torch numbers the classes of all that it traces.
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", EXPORT], cwd=ROOT, capture_output=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert len(first) > 1000
+    assert first == second
+    assert b"debug_pkl" not in first
+
+
 def test_state_dict(tmp_path: Path) -> None:
     facts = ModelFacts(architecture="resnet18", labels=("a", "b"), image_size=32)
     network = networks.build("resnet18", 2)
@@ -73,12 +126,16 @@ def test_state_dict(tmp_path: Path) -> None:
     np.testing.assert_allclose(classifier.predict(squares), expected, atol=1e-6)
 
 
-def test_a_difference_is_refused(tmp_path: Path) -> None:
-    described = export.describe(
-        tmp_path / "m.onnx", data := classifiers.tiny_onnx(), FACTS
-    )
-    with pytest.raises(ModelError, match=r"^the exported network differs .* by \d"):
-        export.check_parity(classifiers.tiny_network(), data, described)
+@pytest.mark.parametrize("factor", [1.0, np.nan])
+def test_a_difference_is_refused(factor: float) -> None:
+    with pytest.raises(
+        ModelError, match=r"^the exported network differs .* by (\d|nan)"
+    ):
+        export.check_parity(
+            classifiers.tiny_network(),
+            lambda images: images.mean(axis=(2, 3)) * np.float32(factor),
+            classifiers.SIDE,
+        )
 
 
 def test_largest_difference_is_relative_above_one() -> None:
@@ -105,4 +162,5 @@ def test_real_architectures(tmp_path: Path, name: str, padding: Padding) -> None
     facts = ModelFacts(
         architecture=name, labels=[f"label {n}" for n in range(7)], padding=padding
     )
-    export.export_onnx(classifiers.lively(network, side), tmp_path / "m.onnx", facts)
+    for file in ("m.onnx", "compiled.pt"):
+        export.export(classifiers.lively(network, side), tmp_path / file, facts)
