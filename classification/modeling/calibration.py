@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from classification.modeling import metrics
 from classification.modeling.inference import softmax
 from classification.modeling.manifest import Calibration, LabelCalibration, Threshold
 from classification.modeling.scaling import (
@@ -40,7 +41,6 @@ FOLDS = 5
 _CONFIDENCE = 0.95  # of the intervals
 _BOUNDS = (0.01, 100.0)  # of what logits are multiplied by
 _BLOCK = 1 << 22  # numbers that are worked on at once
-_BINS = 15  # of probabilities; Guo et al. take as many
 _DECIMALS = 4  # of a threshold; merged files hold no more
 
 
@@ -113,23 +113,13 @@ def describe(
 
 
 def error(probabilities: NDArray[np.float32], true: NDArray[np.int64]) -> float:
-    """Returns the expected calibration error, in [0, 1], rounded to six decimals.
-
-    Crops are put into fifteen equal bins by the probability of their most probable
-    label; the error is the mean, over crops, of how far the mean of that probability
-    in a bin is from the share that is right.
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    excess = confidence - (probabilities.argmax(axis=1) == true)
-    places = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
-    sums = np.bincount(places, weights=excess, minlength=_BINS)
-    return round(float(np.abs(sums).sum()) / len(true), 6)
+    """Returns the expected calibration error, in [0, 1], rounded to six decimals."""
+    return round(metrics.calibration_error(probabilities, true), 6)
 
 
 def cross_entropy(probabilities: NDArray[np.float32], true: NDArray[np.int64]) -> float:
     """Returns the mean cross-entropy in nats, rounded to six decimals."""
-    told = np.take_along_axis(probabilities, true[:, np.newaxis], axis=1)
-    return round(-float(log_probabilities(told).mean(dtype=np.float64)), 6) + 0.0
+    return round(float(metrics.losses(probabilities, true).mean()), 6) + 0.0
 
 
 def clopper_pearson(right: int, total: int) -> tuple[float, float]:
@@ -223,7 +213,7 @@ def _by_prediction(
     probabilities: NDArray[np.float32],
 ) -> Callable[[int], NDArray[np.int64]]:
     """Returns a function from a label to the crops of which it is the most probable."""
-    predicted = probabilities.argmax(axis=1)
+    predicted = metrics.predict(probabilities)
     order = np.argsort(predicted, kind="stable")
     ends = np.searchsorted(
         predicted[order], np.arange(probabilities.shape[1]), side="right"

@@ -158,19 +158,6 @@ def test_held_out_probabilities_are_of_fits_to_the_other_folds() -> None:
         )
 
 
-def test_expected_calibration_error_by_hand() -> None:
-    probabilities = np.array(
-        [[0.9, 0.1], [0.92, 0.08], [0.55, 0.45], [1.0, 0.0]], np.float32
-    )
-    # Bins of 1/15: 0.9 and 0.92 share one (12.9 -> 13.5 do not: 13 and 13), 0.55 is
-    # alone, 1.0 is in the last.
-    true = np.array([0, 1, 1, 0])
-    by_hand = (abs(0.9 + 0.92 - 1) + abs(0.55 - 0) + abs(1.0 - 1)) / 4
-    places = [int(p * 15) for p in (0.9, 0.92)]
-    assert places == [13, 13]
-    assert calibration.error(probabilities, true) == pytest.approx(by_hand, abs=1e-6)
-
-
 def test_cross_entropy_is_scikit_learn_s() -> None:
     outputs = drawn(300)
     assert calibration.cross_entropy(*outputs) == pytest.approx(
