@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -89,6 +90,11 @@ def writer(text: TextIO | codecs.StreamWriter) -> Any:  # noqa: ANN401 - csv nam
     A cell that holds a carriage return is quoted, as whoever reads it expects.
     """
     return csv.writer(_Lines(text), lineterminator="\r\n")
+
+
+def number(value: float) -> str:
+    """Returns the fewest digits that read back the same, and nothing for NaN."""
+    return "" if math.isnan(value) else repr(float(value))
 
 
 class _Lines:
