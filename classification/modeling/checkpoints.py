@@ -6,7 +6,8 @@ once the new one is whole. Read by ``evaluate_model``, ``export_model`` and, as
 dict with the original's keys ``epoch`` (from 0), ``model`` (the state dict), ``val/acc``
 (percent) and ``optimizer``, and ours: ``padding``, ``labels``, ``architecture`` and
 ``image_size``. A file without ``padding`` is the original's: its networks pad
-symmetrically.
+symmetrically. A state dict alone is of neither, but what others publish: it pads as
+TensorFlow does.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def read(path: Path) -> Checkpoint:
         isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     ):
         raise ModelError(f"{path}: labels: a list of names expected")
-    padding = held.get("padding", "symmetric")
+    padding = held.get("padding", "symmetric" if held else "tf")
     if padding not in get_args(Padding):
         raise ModelError(f"{path}: padding: {' or '.join(get_args(Padding))} expected")
     accuracy = _typed(path, held, "val/acc", int | float)

@@ -3,8 +3,8 @@
 Random weights, those learned on ImageNet, or those of a checkpoint. Where the last layer
 of the weights was made for other labels, it is new and the rest, the body, is loaded.
 
-An EfficientNet's padding follows its weights: new ones and ImageNet's use ``tf``; a
-checkpoint uses what it says, and one that says nothing is the original's: ``symmetric``.
+An EfficientNet's padding follows its weights: new ones and ImageNet's use ``tf``, a
+checkpoint what it says (see ``checkpoints``).
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from classification.modeling import catalog, imagenet_weights, networks
-from classification.modeling.catalog import Padding
+from classification.modeling import catalog, checkpoints, imagenet_weights, networks
 from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from classification.modeling.catalog import Architecture
+    from classification.modeling.catalog import Architecture, Padding
+    from classification.modeling.checkpoints import Checkpoint
     from classification.modeling.networks import StateDict
 
 IMAGENET: Literal["imagenet"] = "imagenet"
@@ -50,15 +50,6 @@ class Start:
     padding: Padding
     head_is_new: bool
     said: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Saved:
-    """What a checkpoint holds that matters here; None where it does not say."""
-
-    state: StateDict
-    padding: Padding | None
-    labels: tuple[str, ...] | None
 
 
 def start(
@@ -89,7 +80,7 @@ def start(
         StorageError: ImageNet's weights are not there and cannot be fetched.
     """
     architecture = catalog.find(name)
-    saved = _read(pretrained) if isinstance(pretrained, Path) else None
+    saved = checkpoints.read(pretrained) if isinstance(pretrained, Path) else None
     chosen = padding or (saved.padding if saved else None) or "tf"
     network = networks.build(name, len(labels), image_size=image_size, padding=chosen)
     if isinstance(pretrained, Path) and saved is not None:
@@ -109,34 +100,17 @@ def _new_head(labels: Sequence[str]) -> str:
     return f"the last layer is new, for {len(labels)} labels"
 
 
-def _read(path: Path) -> _Saved:
-    document = networks.read_document(path)
-    state = networks.state_dict_in(path, document)
-    entries: dict[str, Any] = document if isinstance(document, dict) else {}
-    padding = entries.get("padding")
-    if padding is None and isinstance(entries.get("model"), dict):
-        padding = "symmetric"  # the original's checkpoints do not say
-    if padding is not None and padding not in get_args(Padding):
-        raise ModelError(f"{path}: unknown padding {padding!r}")
-    labels = entries.get("labels")
-    return _Saved(
-        state=state,
-        padding=cast("Padding | None", padding),
-        labels=tuple(map(str, labels)) if isinstance(labels, list | tuple) else None,
-    )
-
-
 def _fill_from(
-    network: nn.Module, path: Path, saved: _Saved, labels: Sequence[str]
+    network: nn.Module, path: Path, saved: Checkpoint, labels: Sequence[str]
 ) -> tuple[bool, str]:
     """Returns whether the last layer is new, and what is said."""
-    outputs = networks.outputs_of(network, saved.state)
+    outputs = networks.outputs_of(network, saved.model)
     other = saved.labels is not None and saved.labels != tuple(labels)
     try:
         if outputs == len(labels) and not other:
-            networks.load_weights(network, saved.state)
+            networks.load_weights(network, saved.model)
             return False, f"all weights of {path}"
-        networks.load_body(network, saved.state)
+        networks.load_body(network, saved.model)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     has = "other labels" if outputs == len(labels) else f"{outputs} labels"

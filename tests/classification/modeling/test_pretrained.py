@@ -152,13 +152,6 @@ def test_new_networks_and_bare_weights_pad_as_tensorflow_does(tmp_path: Path) ->
     assert start("efficientnet-b0", LABELS, pretrained=path).padding == "tf"
 
 
-def test_an_unknown_padding(tmp_path: Path) -> None:
-    path = tmp_path / "ckpt.pt"
-    saved(path, "resnet18", 3, padding="reflect")
-    with pytest.raises(ModelError, match=r"ckpt\.pt: unknown padding 'reflect'"):
-        start("resnet18", LABELS, pretrained=path)
-
-
 def from_server(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, suffix: str = ".pth"
 ) -> tuple[torch.nn.Module, StateDict]:
