@@ -65,7 +65,9 @@ if TYPE_CHECKING:
 SUFFIX = ".manifest.json"
 SUFFIXES = (".onnx", ".pt")
 
-_Side = Annotated[int, msgspec.Meta(ge=8, le=4096)]
+LEAST_SIDE, MOST_SIDE = 8, 4096  # of the input, in pixels
+
+_Side = Annotated[int, msgspec.Meta(ge=LEAST_SIDE, le=MOST_SIDE)]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Error = Annotated[float, msgspec.Meta(ge=0)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
