@@ -23,6 +23,7 @@ from classification.artifacts import (
     dataset_list,
     detection_cache,
     detections,
+    detector_calibration,
     evaluation,
     image_counts,
     image_list,
@@ -212,6 +213,13 @@ FORMATS = [
         confusion_matrices.read,
         lambda source, copy: confusion_matrices.write(
             copy, confusion_matrices.read(source)
+        ),
+    ),
+    Format(
+        "isotonic_calibration.npz",
+        detector_calibration.read,
+        lambda source, copy: detector_calibration.write(
+            copy, detector_calibration.read(source)
         ),
     ),
     Format(
