@@ -1,1 +1,1 @@
-"""Pure decisions about a training set: its rows, and which split each location is in."""
+"""Decisions about a training set: its rows, their splits, and how much each counts."""

@@ -92,14 +92,15 @@ def prepare(name: str, image: Image.Image, side: int) -> Pixels:
     if factor >= 1:
         return np.asarray(image)
     width, height = (max(1, round(factor * length)) for length in image.size)
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    # As sharp as bicubic, nearly, at the price of bilinear.
+    return np.asarray(image.resize((width, height), Image.Resampling.HAMMING))
 
 
 def describe_prepared(name: str, side: int) -> str:
     """Returns a text that differs where ``prepare`` gives other pixels."""
     if name == "none":
         return f"square {side}"
-    return f"shorter {round(_MARGIN * side)}, longer {_LONGEST} times"
+    return f"shorter {round(_MARGIN * side)}, longer {_LONGEST} times, hamming"
 
 
 def _none(pixels: Pixels, side: int, _: Sequence[float]) -> Pixels:

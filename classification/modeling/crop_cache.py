@@ -200,6 +200,8 @@ class CropCache:
             return
         self._known[segment] = known + len(records)
         pixels = self._folder / f"{segment}{_PIXELS}"
+        if not pixels.is_file() or not pixels.stat().st_size:
+            return  # somebody took it away
         self._mapped[segment] = np.memmap(pixels, np.uint8, "r")
         is_whole = _ends(records) <= len(self._mapped[segment])
         there = records[is_whole & (records["row"] < len(self._records))]
@@ -253,11 +255,13 @@ def _open_own(folder: Path) -> _Segment:
 
 def _mended(index: BinaryIO, path: Path) -> _Segment:
     """Cuts off what a killed run left half done."""
-    records = _read_records(path)
-    index.truncate(records.nbytes)
     pixels_path = path.with_suffix(_PIXELS)
     pixels_path.touch()
     pixels = pixels_path.open("r+b", buffering=0)
+    records = _read_records(path)
+    lacking = np.flatnonzero(_ends(records) > pixels_path.stat().st_size)
+    records = records[: lacking[0]] if len(lacking) else records
+    index.truncate(records.nbytes)
     pixels.truncate(int(_ends(records).max(initial=0)))
     return _Segment(index, pixels)
 

@@ -107,13 +107,30 @@ def test_a_damaged_index_costs_what_follows(tmp_path: Path, damage: bytes) -> No
         assert kept(cache) == [0]
 
 
-def test_pixels_that_are_gone_are_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [0, 1])
+def test_pixels_that_are_gone_are_made_again(tmp_path: Path, left: int) -> None:
     with CropCache(tmp_path, ROWS) as one:
         fill(one, range(4))
         one.sync()
-        os.truncate(tmp_path / "0.pixels", pixels(0).nbytes)
+        os.truncate(tmp_path / "0.pixels", left * pixels(0).nbytes)
         with CropCache(tmp_path, ROWS) as other:
-            assert kept(other) == [0]
+            assert kept(other) == list(range(left))
+    with CropCache(tmp_path, ROWS) as again:
+        assert kept(again) == list(range(left))
+        fill(again, range(2, 4))
+        again.refresh()
+        assert kept(again) == [*range(left), 2, 3]
+
+
+def test_a_segment_without_its_pixels_is_empty(tmp_path: Path) -> None:
+    with CropCache(tmp_path, ROWS) as one:
+        fill(one, range(4))
+        one.sync()
+        (tmp_path / "0.pixels").unlink()
+        with CropCache(tmp_path, ROWS) as other:
+            assert kept(other) == []
+    with CropCache(tmp_path, ROWS) as again:
+        assert kept(again) == []
 
 
 def test_is_bounded(tmp_path: Path) -> None:
