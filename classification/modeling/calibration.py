@@ -332,6 +332,6 @@ def _minimise(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"maxiter": 1000, "ftol": 1e-13, "gtol": 1e-7},
+        options={"maxiter": 1000, "ftol": 1e-10, "gtol": 1e-6},
     )
     return np.asarray(found.x, np.float64)
