@@ -9,11 +9,16 @@ A box gets its categories of at least --threshold, most probable first, rounded 
 decimals. With --label it gets its true label, too, as a category of id 1000000 + id and
 confidence 1: "first" keeps the order of falling confidence, "last" does not.
 
+With --label-thresholds, a category is told only from the probability on at which as many
+crops as its users want are right, as calibrate_classifier found for each label; one that
+is right so often at no probability is not told.
+
 Reads   classification CSV      of run_classifier, aggregate_classifier_probs or
                                 evaluate_model; .csv or .csv.gz
         label names JSON        label index: the names of the categories, by id
         <CSV>.info.json         where there is one: how probabilities were calibrated,
                                 told in info.classifier_metadata.calibration
+        MODEL.manifest.json     --label-thresholds
         detections JSON         -j
         queried_images.json     -q, with the detection cache (-c, -v)
 Writes  detections JSON         -o: with classifications; for Timelapse and others
@@ -45,6 +50,7 @@ from classification.artifacts.layout import CropName
 from classification.labels.joining import Joiner, Queried, gather
 from classification.labels.merging import Classifier, Place, Rule, dataset_of
 from classification.labels.wording import some_of
+from classification.modeling import manifest
 from classification.runtime import cli, progress
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from classification.storage.crop_table import ClassifiedCrop, open_table
@@ -72,6 +78,7 @@ class Arguments(argparse.Namespace):
     output_json: Path
     classifier_name: str
     threshold: float
+    label_thresholds: Path | None
     datasets: list[str] | None
     typical_confidence_threshold: float | None
     completion_time: str | None
@@ -95,12 +102,14 @@ class Paths:
         label_names: label index of its categories.
         output: merged JSON.
         boxes: detections JSON of new images, or the sources of training images.
+        thresholds: manifest of the model, whose thresholds the categories must reach.
     """
 
     results: Path
     label_names: Path
     output: Path
     boxes: Path | Queried
+    thresholds: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +180,13 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
         help="least probability of a category (default: %(default)s)",
     )
     parser.add_argument(
+        "--label-thresholds",
+        type=Path,
+        metavar="MANIFEST",
+        help="manifest of the calibrated model that classified the crops: tell a "
+        "category only from its threshold on",
+    )
+    parser.add_argument(
         "--label",
         choices=[place.value for place in Place],
         help="add each crop's true label, at the beginning or the end",
@@ -224,8 +240,17 @@ def run(paths: Paths, *, options: Options) -> None:
         ConfigurationError: the files lack what an option needs.
     """
     results = predictions.open_file(paths.results)
-    classifier = _match(results, label_index.read(paths.label_names), options.rule)
+    names = label_index.read(paths.label_names)
+    classifier = _match(results, names, options.rule)
     calibration = predictions_info.find(results.path)
+    if paths.thresholds is not None:
+        if calibration is None:
+            raise ConfigurationError(
+                f"{results.path}: not calibrated, as far as is told; --label-thresholds "
+                "is for the calibrated output of run_classifier"
+            )
+        least = _read_thresholds(paths.thresholds, names)
+        options = replace(options, rule=replace(options.rule, least=least))
     with open_table() as crops:
         if isinstance(paths.boxes, Path):
             boxes = detections.open_file(paths.boxes)
@@ -262,7 +287,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=args.seed,
     )
     paths = Paths(
-        args.classification_csv, args.label_names_json, args.output_json, _boxes(args)
+        args.classification_csv,
+        args.label_names_json,
+        args.output_json,
+        _boxes(args),
+        args.label_thresholds,
     )
     return cli.exit_code(run, paths, options=options)
 
@@ -271,6 +300,8 @@ def _contradiction(args: Arguments) -> str:
     queried = args.queried_images_json is not None
     if queried == (args.detection_json is not None):
         return "give either --detection-json or --queried-images-json"
+    if args.relative_conf and args.label_thresholds is not None:
+        return "--label-thresholds is for probabilities, --relative-conf tells others"
     cache = args.detector_output_cache_dir is not None
     if cache != (args.detector_version is not None):
         return "--detector-output-cache-dir and --detector-version go together"
@@ -286,6 +317,22 @@ def _boxes(args: Arguments) -> Path | Queried:
     return Queried(
         args.queried_images_json, args.detector_output_cache_dir, args.detector_version
     )
+
+
+def _read_thresholds(path: Path, names: Sequence[str]) -> dict[str, float]:
+    """Returns the threshold of each category that has one."""
+    calibration = manifest.read(path).calibration
+    if calibration is None:
+        raise ConfigurationError(
+            f"{path}: not calibrated; calibrate_classifier does it"
+        )
+    known = {one.label: one.threshold for one in calibration.labels}
+    if missing := [name for name in names if name not in known]:
+        raise ConfigurationError(
+            f"{path}: {some_of(missing)}: no label of this model; its thresholds are of "
+            "its own labels, not of targets"
+        )
+    return {name: found.probability for name in names if (found := known[name])}
 
 
 def _match(results: PredictionsFile, names: Sequence[str], rule: Rule) -> Classifier:
@@ -392,6 +439,8 @@ def _metadata(options: Options, calibration: Applied | None) -> dict[str, object
         metadata["typical_classification_threshold"] = options.typical_threshold
     if calibration is not None:
         metadata["calibration"] = msgspec.to_builtins(calibration)
+    if options.rule.least is not None:
+        metadata["label_thresholds"] = dict(options.rule.least)
     return metadata
 
 

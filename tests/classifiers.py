@@ -15,12 +15,13 @@ from classification.modeling.manifest import (
     Calibration,
     LabelCalibration,
     Manifest,
+    Threshold,
     Weights,
 )
 from classification.modeling.scaling import Temperature
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SIDE = 16
@@ -113,8 +114,14 @@ def save_exported(
     return path
 
 
-def calibrate(path: Path, *, temperature: float) -> None:
+def calibrate(
+    path: Path,
+    *,
+    temperature: float,
+    thresholds: Mapping[str, float | None] | None = None,
+) -> None:
     """Writes a temperature into the manifest of an exported classifier."""
+    least = thresholds or {}
     beside = manifest.path_beside(path)
     described = manifest.read(beside)
     calibration = Calibration(
@@ -128,12 +135,22 @@ def calibrate(path: Path, *, temperature: float) -> None:
         wanted_precision=0.9,
         labels=tuple(
             LabelCalibration(
-                label=label, crops=3, ece_before=0.25, ece_after=0.125, threshold=None
+                label=label,
+                crops=3,
+                ece_before=0.25,
+                ece_after=0.125,
+                threshold=_threshold(least.get(label)),
             )
             for label in described.labels
         ),
     )
     manifest.write(beside, msgspec.structs.replace(described, calibration=calibration))
+
+
+def _threshold(probability: float | None) -> Threshold | None:
+    if probability is None:
+        return None
+    return Threshold(probability=probability, crops=2, precision=1, low=0.16, high=1)
 
 
 def torchscript_bytes(network: torch.nn.Module) -> bytes:

@@ -7,6 +7,8 @@ from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from classification.labels import ranking
 from classification.labels.wording import some_of
 from classification.runtime.errors import ArtifactError, ConfigurationError
@@ -14,7 +16,7 @@ from classification.runtime.errors import ArtifactError, ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
+    from numpy.typing import NDArray
 
     from classification.artifacts.predictions import Predictions
 
@@ -38,11 +40,14 @@ class Rule:
         truth: where the true label stands, or None to leave it out. At the end it
             breaks the order of falling confidence, since its confidence is 1.
         relative: tell by how much each category leads the true label.
+        least: a least probability of each category that comes on top of ``threshold``;
+            one that is not in it is never told. None: of none.
     """
 
     threshold: float = 0.1
     truth: Place | None = None
     relative: bool = False
+    least: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,13 +115,19 @@ class Classifier:
             probabilities = batch.probabilities[:, self.columns]
             if rule.relative:
                 probabilities = ranking.relative_to_truth(probabilities, truth)
-            ranked = ranking.rank(probabilities, rule.threshold)
+            ranked = ranking.rank(probabilities, self._thresholds(rule))
         if rule.truth is None:
             return ranked
         stated = [[(index + TRUTH_OFFSET, 1.0)] for index in truth]
         if rule.truth is Place.FIRST:
             return [one + rest for one, rest in zip(stated, ranked, strict=True)]
         return [rest + one for one, rest in zip(stated, ranked, strict=True)]
+
+    def _thresholds(self, rule: Rule) -> float | NDArray[np.float64]:
+        if rule.least is None:
+            return rule.threshold
+        least = [rule.least.get(name, float("inf")) for name in self.names]
+        return np.maximum(least, rule.threshold)
 
     def _truth(self, labels: Sequence[str] | None, first_row: int) -> list[int]:
         position = {name: index for index, name in enumerate(self.names)}

@@ -20,13 +20,13 @@ _HALFWAY = 1e-7
 
 
 def rank(
-    probabilities: NDArray[np.float64], threshold: float
+    probabilities: NDArray[np.float64], threshold: float | NDArray[np.float64]
 ) -> list[list[tuple[int, float]]]:
     """Lists, for each row, the categories that reach the threshold.
 
     Args:
         probabilities: shape [rows, categories].
-        threshold: least probability, before rounding.
+        threshold: least probability, before rounding; of all, or of each category.
 
     Returns:
         For each row, (category, probability rounded to 4 decimals) pairs by falling

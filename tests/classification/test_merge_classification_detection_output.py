@@ -23,8 +23,10 @@ from classification.artifacts import (
 )
 from classification.artifacts.queried_images import QueriedBox, QueriedImage
 from classification.merge_classification_detection_output import main
+from classification.modeling import manifest
 from classification.runtime import cli
 from detection.boxes import Box
+from tests import classifiers
 
 DETECTOR = "md_v5a.0.0.pt"
 NAMES = ("bear", "deer", "fox")
@@ -296,6 +298,48 @@ def test_what_calibrated_the_probabilities_is_told(files: Files) -> None:
     assert "classifier_metadata" not in files.merged()["info"]
 
 
+def save_manifest(files: Files, thresholds: dict[str, float | None]) -> Path:
+    """Writes the manifest of a calibrated model with a threshold for each label."""
+    path = classifiers.save_exported(files.folder / "m.onnx", labels=list(thresholds))
+    classifiers.calibrate(path, temperature=2.0, thresholds=thresholds)
+    return manifest.path_beside(path)
+
+
+def test_categories_are_told_from_their_thresholds_on(files: Files) -> None:
+    described = save_manifest(files, {"bear": 0.6, "deer": 0.2, "fox": None})
+    files.write_boxes({"1.jpg": found(0.9, 0.8, 0.7)})
+    rows = ([0.5, 0.2, 0.3], [0.6, 0.4, 0], [0.1, 0, 0.9])
+    files.write_results(*((crop("1.jpg", n), list(row)) for n, row in enumerate(rows)))
+    predictions_info.tell(files.results, predictions_info.Applied(**CALIBRATION))
+    assert files.merge("--label-thresholds", str(described)) == cli.EXIT_OK
+    assert files.told()["1.jpg"] == [[["1", 0.2]], [["0", 0.6], ["1", 0.4]], []]
+    assert files.merged()["info"]["classifier_metadata"] == {
+        "calibration": CALIBRATION,
+        "label_thresholds": {"bear": 0.6, "deer": 0.2},
+    }
+
+
+def test_thresholds_that_do_not_fit(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = save_manifest(files, {"bear": 0.6, "deer": 0.2})
+    files.write_boxes({"1.jpg": found(0.9)})
+    files.write_results((crop("1.jpg", 0), [1, 0, 0]))
+    given = ("--label-thresholds", str(described))
+    assert "results.csv: not calibrated, as far as is told" in files.refusal(
+        capsys, *given
+    )
+    predictions_info.tell(files.results, predictions_info.Applied(**CALIBRATION))
+    assert files.refusal(capsys, *given) == (
+        f"{described.name}: 'fox': no label of this model; its thresholds are of its own "
+        "labels, not of targets"
+    )
+    classifiers.save_exported(files.folder / "m.onnx", labels=NAMES)
+    assert files.refusal(capsys, *given) == (
+        f"{described.name}: not calibrated; calibrate_classifier does it"
+    )
+
+
 def test_a_broken_info_is_named(
     files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -380,6 +424,10 @@ def test_a_dataset_that_is_not_there_is_refused(
     ("options", "fault"),
     [
         ([], "give either --detection-json or --queried-images-json"),
+        (
+            ["-j", "x", "--relative-conf", "--label-thresholds", "m"],
+            "--label-thresholds is for probabilities, --relative-conf tells others",
+        ),
         (
             ["-j", "x", "-q", "y"],
             "give either --detection-json or --queried-images-json",

@@ -32,6 +32,26 @@ def test_columns_are_matched_by_name() -> None:
     assert classifier.categories() == {"0": "bear", "1": "deer"}
 
 
+@pytest.mark.parametrize(
+    ("threshold", "least", "told"),
+    [
+        (0.1, {"bear": 0.5, "deer": 0.3}, [(0, 0.5), (1, 0.3)]),
+        (0.1, {"bear": 0.51, "deer": 0.3}, [(1, 0.3)]),
+        (0.4, {"bear": 0.2, "deer": 0.2}, [(0, 0.5)]),
+        (0.0, {"deer": 0.0}, [(1, 0.3)]),
+        (0.0, {}, []),
+    ],
+)
+def test_a_category_must_reach_its_own_threshold_too(
+    threshold: float, least: dict[str, float], told: list[tuple[int, float]]
+) -> None:
+    rule = Rule(threshold=threshold, least=least)
+    classifier = Classifier.match(
+        NAMES, ("bear", "deer", "x"), has_label=False, rule=rule
+    )
+    assert classifier.tell(batch(), rule, first_row=2) == [told]
+
+
 def test_the_true_label_has_an_id_of_its_own() -> None:
     rule = Rule(truth=Place.LAST)
     classifier = Classifier.match(NAMES, NAMES, has_label=True, rule=rule)
