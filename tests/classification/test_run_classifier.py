@@ -270,7 +270,8 @@ def test_crops_above_max_pixels_fail(folder: Path, model: Path) -> None:
             ["m/x.onnx", "crops", "out.csv"],
             (
                 "error: no such model: m/x.onnx; a file, or one of: "
-                "efficientnet-lite0-imagenet"
+                "efficientnet-lite0-imagenet, efficientnet-lite1-imagenet, "
+                "efficientnet-lite2-imagenet"
             ),
         ),
         (

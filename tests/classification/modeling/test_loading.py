@@ -21,7 +21,8 @@ def test_a_name_that_is_nothing() -> None:
     with pytest.raises(ModelError) as caught:
         loading.resolve("no-such-model")
     assert str(caught.value) == (
-        "no such model: no-such-model; a file, or one of: efficientnet-lite0-imagenet"
+        "no such model: no-such-model; a file, or one of: efficientnet-lite0-imagenet, "
+        "efficientnet-lite1-imagenet, efficientnet-lite2-imagenet"
     )
 
 
