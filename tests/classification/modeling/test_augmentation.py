@@ -128,6 +128,18 @@ def farthest_apart(left: Pixels, right: Pixels) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
+@pytest.mark.parametrize("name", ["original", "standard"])
+def test_a_crop_made_small_for_a_cache_is_varied_alike(
+    name: str, gradient: Pixels
+) -> None:
+    large = Image.fromarray(gradient).resize((640, 480), Image.Resampling.BICUBIC)
+    small = augmentation.prepare(name, large, SIDE)
+    assert small.shape == (37, 49, 3)
+    apart = ours(name, small, 200).astype(int) - ours(name, pixels(large), 200)
+    assert np.median(np.abs(apart)) <= 2
+    assert abs(apart.mean()) < 1
+
+
 def test_original_is_grey_as_often_as_the_original(
     gradient: Pixels, originals: Pixels
 ) -> None:
