@@ -230,7 +230,10 @@ def _report(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    args = cli.parse(build_parser(), Arguments(), argv)
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    if not args.iou:
+        parser.error("--iou: with 0, boxes that lie apart would be right")
     return cli.exit_code(
         run, args.detections_json, args.drawn_boxes, args.output, iou=args.iou
     )

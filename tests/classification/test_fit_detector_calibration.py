@@ -132,3 +132,13 @@ def test_missing_files_are_said(desk: Desk, capsys: pytest.CaptureFixture[str]) 
     assert desk.run(found, desk.folder / "none.json") == 1
     assert "none.json: cannot read: No such file" in capsys.readouterr().err
     assert desk.run(desk.folder / "none.json", desk.coco(DRAWN)) == 1
+
+
+def test_boxes_that_lie_apart_cannot_be_asked_for(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        fit_detector_calibration.main(["d.json", "c.json", "--iou", "0"])
+    assert ending.value.code == 2
+    assert "--iou: with 0" in capsys.readouterr().err
+    assert not desk.output.exists()

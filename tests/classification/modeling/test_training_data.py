@@ -71,7 +71,7 @@ def test_an_epoch_has_every_example_once(loader: TrainLoader) -> None:
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
-def test_a_run_that_goes_on_sees_what_an_undisturbed_one_sees(
+def test_d59_whatever_threads_and_wherever_taken_up_an_epoch_is_the_same(
     loader: TrainLoader, threads: int
 ) -> None:
     undisturbed = list(loader.epoch(2))
