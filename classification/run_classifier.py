@@ -39,15 +39,13 @@ from classification.artifacts import (
     predictions_info,
     step_log,
 )
-from classification.artifacts.predictions_info import Applied
 from classification.artifacts.step_log import StepLog
 from classification.cropping.existing import ExistingCrops
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.cropping.listing import NameList, crops_of, images_below
-from classification.modeling import loading
+from classification.modeling import loading, manifest
 from classification.modeling.batches import Batch, Loader
 from classification.modeling.inference import Resources
-from classification.modeling.scaling import Temperature
 from classification.runtime import cli, journal, parallel, progress
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal
@@ -245,7 +243,7 @@ def run(  # noqa: PLR0913 - the files of one step
             _classify_rest(work, kept, options)
             with closing(_read_back(work, kept, log)) as batches:
                 written = predictions.write(output, categories, batches)
-            predictions_info.tell(output, _applied(classifier))
+            predictions_info.tell(output, manifest.applied(classifier.calibration))
             kept.remove()
     log.counts |= {"crops": crops.count, "rows": written, "failed": len(log.failures)}
     _finish(log, output, logdir)
@@ -303,22 +301,6 @@ def _open_classifier(model: str, options: Options) -> Classifier:
         image_size=options.image_size,
         trust_model=options.trust_model,
         calibrate=options.calibrate,
-    )
-
-
-def _applied(classifier: Classifier) -> Applied | None:
-    """Returns what is told of the calibration of what is written, if there is one."""
-    calibration = classifier.calibration
-    if calibration is None:
-        return None
-    scaling = calibration.scaling
-    one = scaling.temperature if isinstance(scaling, Temperature) else None
-    return Applied(
-        method="vector" if one is None else "temperature",
-        temperature=one,
-        crops=calibration.crops,
-        ece_before=calibration.ece_before,
-        ece_after=calibration.ece_after,
     )
 
 

@@ -1,7 +1,9 @@
 """``label_index.json`` (also ``index_to_name.json``): the names behind class ids.
 
-Written by ``create_classification_dataset`` and ``aggregate_classifier_probs``; read by
-``run_classifier``, ``map_classification_categories``, ``merge_classification_detection_output``::
+Written by ``create_classification_dataset`` and ``aggregate_classifier_probs``, and, on one
+line, by ``evaluate_model`` where a target mapping adds the label ``other``; read by
+``run_classifier``, ``evaluate_model``, ``map_classification_categories``,
+``merge_classification_detection_output``::
 
     {
      "0": "bear",
@@ -56,6 +58,6 @@ def read(path: Path) -> tuple[str, ...]:
         return from_dict(_json.read_object(path))
 
 
-def write(path: Path, names: Sequence[str]) -> None:
-    """Writes a label index, names in id order."""
-    _json.write_object(path, to_dict(names))
+def write(path: Path, names: Sequence[str], *, indent: int | None = 1) -> None:
+    """Writes a label index, names in id order; without ``indent`` on one line."""
+    _json.write_object(path, to_dict(names), indent=indent)

@@ -10,10 +10,10 @@ and notebooks::
 A row for each split in the order asked for. Accuracies are in **percent**, losses
 cross-entropy in nats. With the N examples of a split, ``acc_topk`` is 100 times the share
 whose label is among the k most probable ones, ``loss`` the mean loss, and
-``acc_weighted_topk`` and ``loss_weighted`` are the same sums with each example weighed,
-divided by N. Weights are those of outputs_{split}.csv.gz: with label weighting
+``acc_weighted_topk`` and ``loss_weighted`` are the same means with each example weighed.
+Weights are those of outputs_{split}.csv.gz: with label weighting
 N / (C * examples of the label), C labels having examples, so that ``acc_weighted_top1`` is
-the mean recall of labels; without it 1. A loss is at most 87.3: no label counts as less
+the mean recall of labels; without it 1. Crops that could not be read count in nothing. A loss is at most 87.3: no label counts as less
 probable than float32 can say. Cells are empty where a split has no example.
 """
 

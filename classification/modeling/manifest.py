@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from classification.artifacts import _json
+from classification.artifacts.predictions_info import Applied
 from classification.modeling.catalog import Normalisation, Padding
 from classification.modeling.preprocessing import Preprocessing
 from classification.modeling.scaling import Temperature, Vector
@@ -262,6 +263,21 @@ def _check_calibration(calibration: Calibration, labels: tuple[str, ...]) -> Non
         raise ArtifactError(
             "a weight and a bias for each label expected", where="calibration.scaling"
         )
+
+
+def applied(calibration: Calibration | None) -> Applied | None:
+    """Returns what is told of a calibration beside the probabilities it was used for."""
+    if calibration is None:
+        return None
+    scaling = calibration.scaling
+    one = scaling.temperature if isinstance(scaling, Temperature) else None
+    return Applied(
+        method="vector" if one is None else "temperature",
+        temperature=one,
+        crops=calibration.crops,
+        ece_before=calibration.ece_before,
+        ece_after=calibration.ece_after,
+    )
 
 
 def to_dict(manifest: Manifest) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+    Numbers: TypeAlias = Floats | NDArray[np.int64]
 
 BINS = 15  # of confidence; as Guo et al. (2017) have them
 
@@ -68,7 +69,7 @@ def precision_recall(
         which there is no example.
     """
     right, predicted, true = _counts(matrix)
-    return _share(right, predicted, 0.0), _share(right, true, np.nan)
+    return share(right, predicted, 0.0), share(right, true, np.nan)
 
 
 def macro_f1(matrix: NDArray[np.int64]) -> float:
@@ -84,12 +85,12 @@ def balanced_accuracy(matrix: NDArray[np.int64]) -> float:
 
 def f1_of_counts(right: Floats, predicted: Floats, true: Floats) -> NDArray[np.float64]:
     """Returns macro-F1 given counts of each label along the last axis."""
-    return _mean_of_present(_share(2 * right, predicted + true, 0.0), true)
+    return _mean_of_present(share(2 * right, predicted + true, 0.0), true)
 
 
 def balanced_of_counts(right: Floats, true: Floats) -> NDArray[np.float64]:
     """Returns balanced accuracy given counts of each label along the last axis."""
-    return _mean_of_present(_share(right, true, 0.0), true)
+    return _mean_of_present(share(right, true, 0.0), true)
 
 
 def calibration_error(
@@ -134,7 +135,13 @@ def calibration_of_counts(
         confidence: sum of their largest probabilities.
         right: how many of them are right.
     """
-    return _share(np.abs(confidence - right).sum(axis=-1), rows.sum(axis=-1), np.nan)
+    return share(np.abs(confidence - right).sum(axis=-1), rows.sum(axis=-1), np.nan)
+
+
+def share(part: Numbers, whole: Numbers, without: float) -> NDArray[np.float64]:
+    """Returns ``part / whole``, and ``without`` where the whole is 0."""
+    shares = np.full(np.shape(whole), without)
+    return np.divide(part, whole, out=shares, where=np.greater(whole, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +207,7 @@ def _counts(
     return np.diagonal(numbers), numbers.sum(axis=0), numbers.sum(axis=1)
 
 
-def _share(part: Floats, whole: Floats, without: float) -> NDArray[np.float64]:
-    """Returns ``part / whole``, and ``without`` where the whole is 0."""
-    shares = np.full(np.shape(whole), without)
-    return np.divide(part, whole, out=shares, where=np.greater(whole, 0))
-
-
 def _mean_of_present(values: Floats, true: Floats) -> NDArray[np.float64]:
     present = np.greater(true, 0)
     sums = np.where(present, values, 0.0).sum(axis=-1)
-    return _share(sums, present.sum(axis=-1), np.nan)
+    return share(sums, present.sum(axis=-1), np.nan)
