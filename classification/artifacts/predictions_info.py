@@ -23,7 +23,7 @@ import msgspec
 
 from classification.artifacts import _json
 from classification.runtime import registry
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import ArtifactError, StorageError, in_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,9 +105,16 @@ def find(results: Path) -> Applied | None:
 
 
 def tell(results: Path, applied: Applied | None) -> None:
-    """Says beside a classifier output how it was calibrated; None takes that away."""
+    """Says beside a classifier output how it was calibrated; None takes that away.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     path = path_beside(results)
     if applied is None:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot remove {path}: {error.strerror}") from error
     else:
         write(path, Info(sha256=registry.sha256_of(results), calibration=applied))

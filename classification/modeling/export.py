@@ -117,7 +117,13 @@ def to_torchscript(network: nn.Module, image_size: int) -> bytes:
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's own
         torch.jit.save(traced, buffer)
-    return torchscript.rebuild(buffer.getvalue())
+    try:
+        return torchscript.rebuild(buffer.getvalue())
+    except ModelError as error:
+        fault = str(error).partition(";")[0]
+        raise ModelError(
+            f"this network as TorchScript is {fault}; export it as .onnx"
+        ) from error
 
 
 def describe(

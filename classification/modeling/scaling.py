@@ -19,7 +19,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_Positive = Annotated[float, msgspec.Meta(gt=0)]
+# Wider than any fit is; numbers far outside would leave nothing of a probability.
+_Factor = Annotated[float, msgspec.Meta(ge=0.001, le=1000)]
+_Bias = Annotated[float, msgspec.Meta(ge=-1000, le=1000)]
 
 # Smaller probabilities than float32 can hold in full precision count as this one.
 _LEAST = float(np.log(np.finfo(np.float32).tiny))
@@ -40,7 +42,7 @@ class Temperature(
             was not sure enough.
     """
 
-    temperature: _Positive
+    temperature: _Factor
 
     def __str__(self) -> str:
         """Names the method and its number."""
@@ -63,8 +65,8 @@ class Vector(
         biases: one for each label, added to the product.
     """
 
-    weights: tuple[_Positive, ...]
-    biases: tuple[float, ...]
+    weights: tuple[_Factor, ...]
+    biases: tuple[_Bias, ...]
 
     def __str__(self) -> str:
         """Names the method and its size."""

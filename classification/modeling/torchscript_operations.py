@@ -43,7 +43,7 @@ SYNTAX = (
 )
 
 _ARITHMETIC = """
-    add sub mul div true_divide floor_divide floordiv remainder fmod pow neg abs exp expm1
+    add sub rsub mul div true_divide floor_divide floordiv remainder fmod pow neg abs exp expm1
     log log2 log1p sqrt rsqrt reciprocal square floor ceil round trunc sign erf sin cos
     clamp clamp_min clamp_max minimum maximum max min sum mean var std var_mean prod norm
     linalg_vector_norm argmax argmin amax amin topk sort cumsum addcmul addcdiv lerp

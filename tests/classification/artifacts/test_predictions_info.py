@@ -9,7 +9,7 @@ import pytest
 
 from classification.artifacts import predictions_info
 from classification.artifacts.predictions_info import Applied
-from classification.runtime.errors import ArtifactError
+from classification.runtime.errors import ArtifactError, StorageError
 from tests.commands import ROOT
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ def test_none_takes_it_away(results: Path) -> None:
     predictions_info.tell(results, None)
     predictions_info.tell(results, None)
     assert list(results.parent.iterdir()) == [results]
+
+
+def test_what_cannot_be_taken_away_is_named(results: Path) -> None:
+    path = predictions_info.path_beside(results)
+    path.mkdir()
+    with pytest.raises(StorageError, match=r"cannot remove .*info\.json: "):
+        predictions_info.tell(results, None)
 
 
 @pytest.mark.parametrize(

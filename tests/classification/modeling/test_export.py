@@ -92,6 +92,21 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
         assert first.read_bytes() == second.read_bytes()
 
 
+class Unusual(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.i0(x).mean(dim=(2, 3))
+
+
+def test_torchscript_that_would_not_be_let_in_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        export.export(Unusual(), tmp_path / "m.pt", FACTS)
+    assert str(caught.value).startswith(
+        "this network as TorchScript is refused for the operation torch."
+    )
+    assert str(caught.value).endswith("; export it as .onnx")
+    assert not list(tmp_path.iterdir())
+
+
 EXPORT = """
 import sys
 from classification.modeling import export

@@ -101,7 +101,7 @@ def test_a_manifest_that_knows_of_no_parity(tmp_path: Path) -> None:
         (
             "scaling",
             {"method": "temperature", "temperature": 0},
-            "calibration.scaling.temperature: Expected `float` > 0.0",
+            "calibration.scaling.temperature: Expected `float` >= 0.001",
         ),
         (
             "scaling",
