@@ -13,7 +13,8 @@ Errors are expected calibration errors: by how much, on average, the probability
 most probable label misses the share of crops that are right. Those "after" are of crops
 that the correction was not fitted to. The threshold of a label is the least probability
 at which --precision of the crops are right, with the 95 % interval of that share; few
-crops make it wide. The table of labels goes to stdout as CSV.
+crops make it wide. It was chosen on the crops it is told of, so expect a little less of
+others; --check says how much. The table of labels goes to stdout as CSV.
 
 Reads   outputs_val.csv.gz    of evaluate_model: probabilities and true labels
         MODEL                 .onnx or .pt of export_model, its manifest beside it
@@ -37,7 +38,7 @@ import msgspec
 import numpy as np
 
 from classification.artifacts import predictions, predictions_info
-from classification.modeling import calibration, manifest
+from classification.modeling import calibration, manifest, metrics
 from classification.modeling.calibration import METHODS, Outputs
 from classification.modeling.scaling import Temperature
 from classification.runtime import cli, registry
@@ -122,7 +123,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="CSV",
         help="outputs of other splits, such as outputs_test.csv.gz: tell the errors "
-        "before and after there, too",
+        "before and after there, too, and how many crops at or above the threshold of "
+        "their label are right",
     )
     return parser
 
@@ -250,6 +252,14 @@ def _tell_check(found: Calibration, path: Path, others: Outputs) -> None:
         calibration.cross_entropy(others.probabilities, others.true),
         calibration.cross_entropy(after, others.true),
         len(others.true),
+    )
+    kept = calibration.reaches_threshold(found, after)
+    right = metrics.predict(after[kept]) == others.true[kept]
+    _logger.info(
+        "%s: %d of the %d crops that reach the threshold of their label are right",
+        path,
+        right.sum(),
+        len(right),
     )
 
 

@@ -171,6 +171,22 @@ def find_threshold(
     )
 
 
+def reaches_threshold(
+    found: Calibration, probabilities: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Says which crops have at least the threshold of their most probable label.
+
+    Args:
+        found: whose thresholds; a label without one is reached by no crop.
+        probabilities: calibrated, shape [N, C].
+    """
+    least = np.array(
+        [one.threshold.probability if one.threshold else np.inf for one in found.labels]
+    )
+    reached = probabilities.max(axis=1) >= least[metrics.predict(probabilities)]
+    return np.asarray(reached, np.bool_)
+
+
 def _describe_labels(
     labels: Sequence[str],
     outputs: Outputs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -148,9 +149,18 @@ def test_two_exports_and_another_split(
     )
     assert calibration(folder) == calibration(folder, "deer_compiled")
     assert calibration(folder).wanted_precision == 0.8
-    line = last_line(capsys)
-    assert line.startswith("outputs_test.csv: expected calibration error 0.1")
-    assert line.endswith("(300 crops)")
+    *_, errors, kept = capsys.readouterr().err.splitlines()
+    assert errors.startswith("outputs_test.csv: expected calibration error 0.1")
+    assert errors.endswith("(300 crops)")
+    told = re.fullmatch(
+        r"outputs_test\.csv: (\d+) of the (\d+) crops that reach the threshold of "
+        r"their label are right",
+        kept,
+    )
+    assert told is not None
+    right, reached = int(told[1]), int(told[2])
+    assert 50 < reached < 300
+    assert 0.7 < right / reached < 0.9
 
 
 def test_scaling_that_does_not_help_is_said(

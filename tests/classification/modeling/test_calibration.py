@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -247,6 +248,22 @@ def test_a_description_says_what_holds_label_by_label() -> None:
             (outputs.true[kept] == index).mean(), abs=1e-6
         )
         assert one.threshold.precision >= 0.9
+
+
+def test_crops_reach_the_threshold_of_their_most_probable_label() -> None:
+    outputs = drawn(500, 3.0)
+    found = calibration.describe(
+        "temperature", outputs, LABELS, wanted_precision=0.9, sha256="0" * 64
+    )
+    none = msgspec.structs.replace(found.labels[1], threshold=None)
+    labels = (found.labels[0], none, *found.labels[2:])
+    found = msgspec.structs.replace(found, labels=labels)
+    used = calibration.calibrated(found.scaling, outputs)
+    for row, reached in zip(
+        used, calibration.reaches_threshold(found, used), strict=True
+    ):
+        threshold = labels[row.argmax()].threshold
+        assert reached == (threshold is not None and row.max() >= threshold.probability)
 
 
 def test_a_label_that_is_never_predicted() -> None:
