@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError
@@ -12,6 +14,8 @@ from classification.runtime.errors import ArtifactError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def _reject_duplicate_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,6 +82,19 @@ def read_bytes(path: Path) -> bytes:
         raise ArtifactError(f"cannot read: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name
         raise ArtifactError(f"cannot read: {error}") from error
+
+
+def to_struct(document: Mapping[str, Any], kind: type[T]) -> T:
+    """Checks a document against the types of a struct and returns what it says.
+
+    Raises:
+        ArtifactError: a key is missing, unknown or of the wrong type; with its address.
+    """
+    try:
+        return msgspec.convert(dict(document), kind)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$.")
+        raise ArtifactError(message, where=where.removesuffix("`")) from error
 
 
 def write_object(

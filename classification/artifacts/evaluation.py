@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from classification.artifacts import _json
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,11 +155,7 @@ def from_dict(document: Mapping[str, Any]) -> Evaluation:
     Raises:
         ArtifactError: a key is missing, unknown or of the wrong type.
     """
-    try:
-        return msgspec.convert(dict(document), Evaluation)
-    except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$.")
-        raise ArtifactError(message, where=where.removesuffix("`")) from error
+    return _json.to_struct(document, Evaluation)
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import msgspec
 
 from classification.artifacts import _json
 from classification.runtime import registry
-from classification.runtime.errors import ArtifactError, StorageError, in_file
+from classification.runtime.errors import StorageError, in_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +73,7 @@ def from_dict(document: Mapping[str, Any]) -> Info:
     Raises:
         ArtifactError: a key is missing, unknown or of the wrong type.
     """
-    try:
-        return msgspec.convert(dict(document), Info)
-    except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$.")
-        raise ArtifactError(message, where=where.removesuffix("`")) from error
+    return _json.to_struct(document, Info)
 
 
 def read(path: Path) -> Info:

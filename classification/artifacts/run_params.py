@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from classification.artifacts import _json
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,11 +130,7 @@ def from_dict(document: Mapping[str, Any]) -> RunParams:
     Raises:
         ArtifactError: a key is missing, of the wrong type or out of its range.
     """
-    try:
-        return msgspec.convert(dict(document), RunParams)
-    except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$.")
-        raise ArtifactError(message, where=where.removesuffix("`")) from error
+    return _json.to_struct(document, RunParams)
 
 
 def to_dict(params: RunParams) -> dict[str, Any]:

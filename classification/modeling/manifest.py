@@ -218,11 +218,7 @@ def from_dict(document: Mapping[str, Any]) -> Manifest:
         ArtifactError: a key is missing, unknown or of the wrong type, a label stands
             twice, or the weights' name leads elsewhere; with the address.
     """
-    try:
-        manifest = msgspec.convert(dict(document), Manifest)
-    except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$.")
-        raise ArtifactError(message, where=where.removesuffix("`")) from error
+    manifest = _json.to_struct(document, Manifest)
     _check(manifest)
     return manifest
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,3 +112,35 @@ def test_nan_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         _json.write_object(tmp_path / "a.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    numbers: list[int]
+
+
+def test_a_document_becomes_a_struct() -> None:
+    document = {"name": "a", "numbers": [1, 2]}
+    assert _json.to_struct(document, Pair) == Pair("a", [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (
+            {"name": "a", "numbers": [1, "x"]},
+            "numbers[1]: Expected `int`, got `str`",
+        ),
+        ({"name": "a"}, "Object missing required field `numbers`"),
+        (
+            {"name": "a", "numbers": [], "x": 1},
+            "Object contains unknown field `x`",
+        ),
+    ],
+)
+def test_what_is_no_such_struct_is_named(
+    document: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        _json.to_struct(document, Pair)
+    assert str(caught.value) == message
