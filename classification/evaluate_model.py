@@ -153,13 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_judging(parser)
     _add_overrides(parser)
-    parser.add_argument(
-        "--device",
-        type=cli.device,
-        default="auto",
-        help="auto, cpu, or cuda:N, also written N (default: %(default)s, a GPU if "
-        "there is one)",
-    )
+    cli.add_device(parser)
     parser.add_argument(
         "--trust-model",
         action="store_true",

@@ -167,13 +167,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help=f"crops classified at a time (default: {_CPU_BATCH}, on a GPU "
         f"{_GPU_BATCH})",
     )
-    parser.add_argument(
-        "--device",
-        type=cli.device,
-        default="auto",
-        help="auto, cpu, or cuda:N, also written N (default: %(default)s, a GPU if "
-        "there is one)",
-    )
+    cli.add_device(parser)
     parser.add_argument(
         "--num-workers",
         type=cli.positive_int,

@@ -36,6 +36,33 @@ class Row:
         """Returns the address of one cell."""
         return f"row {self.number}, column {column}"
 
+    def share(self, column: str) -> float:
+        """Returns a number in [0, 1].
+
+        Raises:
+            ArtifactError: the cell holds none.
+        """
+        try:
+            value = float(self.cells[column])
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise ArtifactError(
+                "a number between 0 and 1 expected", where=self.where(column)
+            )
+        return value
+
+    def count(self, column: str) -> int:
+        """Returns a whole number from 0 on.
+
+        Raises:
+            ArtifactError: the cell holds none.
+        """
+        text = self.cells[column]
+        if not (text.isascii() and text.isdecimal()):
+            raise ArtifactError("a whole number expected", where=self.where(column))
+        return int(text)
+
 
 def read(
     path: Path,

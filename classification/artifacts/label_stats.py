@@ -21,7 +21,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from classification.artifacts import _csv
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,21 +59,9 @@ def read(path: Path) -> Iterator[LabelRow]:
             yield LabelRow(
                 row.cells["split"],
                 row.cells["label"],
-                _share(row, "precision"),
-                _share(row, "recall") if row.cells["recall"] else math.nan,
+                row.share("precision"),
+                row.share("recall") if row.cells["recall"] else math.nan,
             )
-
-
-def _share(row: _csv.Row, column: str) -> float:
-    try:
-        value = float(row.cells[column])
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise ArtifactError(
-            "a number between 0 and 1 expected", where=row.where(column)
-        )
-    return value
 
 
 def write(path: Path, rows: Iterable[LabelRow]) -> None:

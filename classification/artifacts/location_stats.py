@@ -14,12 +14,11 @@ whose most probable label is right.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from classification.artifacts import _csv
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,28 +56,9 @@ def read(path: Path) -> Iterator[LocationRow]:
             yield LocationRow(
                 row.cells["split"],
                 row.cells["location"],
-                _count(row),
-                _accuracy(row),
+                row.count("crops"),
+                row.share("acc_top1"),
             )
-
-
-def _count(row: _csv.Row) -> int:
-    text = row.cells["crops"]
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise ArtifactError("a whole number above 0 expected", where=row.where("crops"))
-    return int(text)
-
-
-def _accuracy(row: _csv.Row) -> float:
-    try:
-        value = float(row.cells["acc_top1"])
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise ArtifactError(
-            "a number between 0 and 1 expected", where=row.where("acc_top1")
-        )
-    return value
 
 
 def write(path: Path, rows: Iterable[LocationRow]) -> None:

@@ -17,12 +17,11 @@ target of train and val are parts of what is left. A crop of several labels coun
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from classification.artifacts import _csv
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,30 +89,11 @@ def read(path: Path) -> Iterator[LabelInSplit]:
             yield LabelInSplit(
                 row.cells["label"],
                 row.cells["split"],
-                _count(row, "crops"),
-                _count(row, "locations"),
-                _number(row, "share"),
-                _number(row, "target") if row.cells["target"] else None,
+                row.count("crops"),
+                row.count("locations"),
+                row.share("share"),
+                row.share("target") if row.cells["target"] else None,
             )
-
-
-def _count(row: _csv.Row, column: str) -> int:
-    text = row.cells[column]
-    if not (text.isascii() and text.isdecimal()):
-        raise ArtifactError("a whole number expected", where=row.where(column))
-    return int(text)
-
-
-def _number(row: _csv.Row, column: str) -> float:
-    try:
-        value = float(row.cells[column])
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise ArtifactError(
-            "a number between 0 and 1 expected", where=row.where(column)
-        )
-    return value
 
 
 def write(path: Path, rows: Iterable[LabelInSplit]) -> None:

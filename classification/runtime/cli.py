@@ -200,6 +200,17 @@ def add_megadb(parser: argparse._ActionsContainer, what: str) -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Declares ``--device``, which a network runs on: a GPU where there is one."""
+    parser.add_argument(
+        "--device",
+        type=device,
+        default="auto",
+        help="auto, cpu, or cuda:N, also written N (default: %(default)s, a GPU if "
+        "there is one)",
+    )
+
+
 def add_max_failures(parser: argparse.ArgumentParser) -> None:
     """Declares ``--max-failures``, the same for every step that works item by item."""
     parser.add_argument(

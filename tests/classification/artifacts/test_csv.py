@@ -28,6 +28,21 @@ def test_rows_are_numbered_as_a_spreadsheet_does(tmp_path: Path) -> None:
     assert rows[1].where("b") == "row 5, column b"
 
 
+def test_cells_hold_counts_and_shares(tmp_path: Path) -> None:
+    (row,) = table(tmp_path / "t.csv", "a,b\n012,0.5\n")
+    assert row.count("a") == 12
+    assert row.share("b") == 0.5
+
+
+@pytest.mark.parametrize("cell", ["", "x", "-1", "1.5", "²", "nan", "inf"])
+def test_what_is_no_count_or_share_has_an_address(cell: str, tmp_path: Path) -> None:
+    (row,) = table(tmp_path / "t.csv", f"a,b\n{cell},x\n")
+    with pytest.raises(ArtifactError, match="row 2, column a: a whole number"):
+        row.count("a")
+    with pytest.raises(ArtifactError, match="row 2, column a: a number between"):
+        row.share("a")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -22,7 +22,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "column"), [("0,1", "crops"), ("x,1", "crops"), ("1,1.5", "acc_top1")]
+    ("cells", "column"), [("-1,1", "crops"), ("x,1", "crops"), ("1,1.5", "acc_top1")]
 )
 def test_faults_have_an_address(cells: str, column: str, tmp_path: Path) -> None:
     path = tmp_path / location_stats.FILENAME
