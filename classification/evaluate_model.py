@@ -373,7 +373,10 @@ def _relate(labels: Sequence[str], options: Options) -> Kinship | None:
     taxonomy = taxonomy_csv.read(options.taxonomy_csv)
     specs = label_spec.read(options.label_spec)
     with in_file(options.label_spec):
-        return kinship.relate(labels, specs, taxonomy)
+        related = kinship.relate(labels, specs, taxonomy)
+    for note in related.notes:
+        _logger.warning("%s: %s", options.label_spec, cli.one_line(note))
+    return related
 
 
 def _open_log(

@@ -35,7 +35,7 @@ from classification.labels.mapping import (
     select_labels,
     select_targets,
 )
-from classification.labels.selection import explain
+from classification.labels.selection import warnings
 from classification.runtime import cli
 from classification.runtime.errors import in_file
 from taxonomy.graph import Taxon
@@ -43,10 +43,8 @@ from taxonomy.graph import Taxon
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from classification.labels.selection import Selected, Unknown
+    from classification.labels.selection import Selected
     from taxonomy.graph import Taxonomy
-
-_WARNINGS = 5
 
 _logger = logging.getLogger(__name__)
 
@@ -133,14 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _warn(path: Path, found: Iterable[Selected | None], taxonomy: Taxonomy) -> None:
-    unknown: list[Unknown] = []
-    for selected in found:
-        unknown += selected.unknown if selected else ()
-    for one in unknown[:_WARNINGS]:
-        reason = cli.one_line(str(explain(one, taxonomy)))
-        _logger.warning("%s: %s; passed over", path, reason)
-    if len(unknown) > _WARNINGS:
-        _logger.warning("%s: %d more like these", path, len(unknown) - _WARNINGS)
+    for text in warnings(found, taxonomy):
+        _logger.warning("%s: %s", path, cli.one_line(text))
 
 
 def _summary(

@@ -35,10 +35,12 @@ class Kinship:
         above: whether label j is above label i, and another one; bool [C, C].
         taxa: for each rank that any label is within a taxon of, the number of that
             taxon for each label, -1 for a label that is within none; int64 [C].
+        notes: a sentence on each thing that the specifications lack.
     """
 
     above: NDArray[np.bool_]
     taxa: Mapping[str, NDArray[np.int64]]
+    notes: tuple[str, ...] = ()
 
     def agreement(self, matrix: NDArray[np.int64]) -> dict[str, float]:
         """Returns how often truth and prediction are of one taxon, by rank.
@@ -88,7 +90,21 @@ def relate(
         ],
         np.bool_,
     )
-    return Kinship(above=above.reshape(size, size), taxa=_taxa_by_rank(means, taxonomy))
+    return Kinship(
+        above=above.reshape(size, size),
+        taxa=_taxa_by_rank(means, taxonomy),
+        notes=(
+            *_without_specification(labels, chosen),
+            *selection.warnings(chosen, taxonomy),
+        ),
+    )
+
+
+def _without_specification(
+    labels: Sequence[str], chosen: Sequence[Selected | None]
+) -> list[str]:
+    absent = [name for name, one in zip(labels, chosen, strict=True) if one is None]
+    return [f"no specification of {some_of(absent)}"] if absent else []
 
 
 def _tops(members: Iterable[object], taxonomy: Taxonomy) -> frozenset[Taxon]:

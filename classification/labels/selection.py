@@ -25,9 +25,11 @@ from taxonomy.graph import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from classification.artifacts.label_spec import LabelSpec, Selection, TaxonEntry
+
+_WARNINGS = 5
 
 Member: TypeAlias = Taxon | DatasetLabel  # a dataset label that means no taxon
 
@@ -122,6 +124,15 @@ def explain(unknown: Unknown, taxonomy: Taxonomy) -> ArtifactError:
         kingdom = f" in the kingdom {nearest.kingdom}" if name.kingdom else ""
         missing += f"; did you mean {nearest}{kingdom}?"
     return ArtifactError(missing, where=unknown.where)
+
+
+def warnings(found: Iterable[Selected | None], taxonomy: Taxonomy) -> list[str]:
+    """Returns a sentence on what was not found, for the first few, and on the rest."""
+    unknown = [one for selected in found if selected for one in selected.unknown]
+    told = [f"{explain(one, taxonomy)}; passed over" for one in unknown[:_WARNINGS]]
+    if len(unknown) > _WARNINGS:
+        told.append(f"{len(unknown) - _WARNINGS} more like these")
+    return told
 
 
 def _claim(

@@ -40,7 +40,7 @@ class Subject:
     """A model file, and what is said of it.
 
     Attributes:
-        path: a checkpoint, TorchScript, or an exported model.
+        path: a checkpoint, TorchScript, an exported model, or the name of one of ours.
         params: of the run.
         model_name: architecture, in the place of what the run says; or None.
         names: names of the outputs, in the place of what the file says; or None.
@@ -105,19 +105,20 @@ def keep_compiled(subject: Subject, classifier: Classifier) -> Path | None:
     Raises:
         ModelError: it cannot be written, or computes something else.
     """
-    if _is_exported(subject.path) or _is_torchscript(subject.path):
+    source = loading.resolve(str(subject.path))
+    if source.suffix == ".onnx" or _is_exported(source) or _is_torchscript(source):
         return None
     from classification.modeling import checkpoints, export  # noqa: PLC0415 - import torch
 
-    saved = checkpoints.read(subject.path)
-    path = compiled_path(subject.path)
+    saved = checkpoints.read(source)
+    path = compiled_path(source)
     facts = export.ModelFacts(
         architecture=_architecture(subject, saved),
         labels=classifier.categories,
         image_size=classifier.preprocessing.image_size,
         padding=saved.padding,
         provenance={
-            "checkpoint": subject.path.name,
+            "checkpoint": source.name,
             _CHECKPOINT: classifier.fingerprint,
             "version": version("cameratraps-classifier"),
         },

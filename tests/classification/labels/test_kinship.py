@@ -84,3 +84,14 @@ def test_ranks_that_no_truth_is_within_are_left_out(related: Kinship) -> None:
     matrix = np.zeros((7, 7), np.int64)
     matrix[EMPTY, EMPTY] = 5
     assert related.agreement(matrix) == {}
+
+
+def test_what_the_specifications_lack_is_said(related: Kinship) -> None:
+    assert related.notes == ("no specification of 'unspecified'",)
+    unknown = {"x": {"taxa": [{"level": "family", "name": "servidae"}]}}
+    found = kinship.relate(
+        ("x",), label_spec.from_dict(unknown), build_graph(DEER_AND_BIRDS)
+    )
+    assert len(found.notes) == 1
+    assert "servidae" in found.notes[0]
+    assert found.taxa == {}

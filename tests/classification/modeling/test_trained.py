@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,14 @@ import pytest
 import torch
 
 from classification.artifacts.run_params import RunParams
-from classification.modeling import checkpoints, export, manifest, networks, trained
+from classification.modeling import (
+    checkpoints,
+    embedded,
+    export,
+    manifest,
+    networks,
+    trained,
+)
 from classification.modeling.checkpoints import Checkpoint
 from classification.modeling.export import ModelFacts
 from classification.modeling.inference import Resources
@@ -21,8 +29,6 @@ from tests import classifiers
 from tests.classifiers import LABELS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 TINY = "timm/test_efficientnet"  # 100,000 weights
@@ -88,7 +94,7 @@ def expected(run: Run, seed: int) -> NDArray[np.float32]:
 
 
 def test_a_checkpoint_gives_what_its_network_gives(run: Run) -> None:
-    np.testing.assert_allclose(run.probabilities(), expected(run, 1), atol=1e-5)
+    np.testing.assert_allclose(run.probabilities(), expected(run, 1), atol=1e-4)
 
 
 def test_the_originals_checkpoint_is_told_by_the_run_what_it_is(run: Run) -> None:
@@ -99,7 +105,7 @@ def test_the_originals_checkpoint_is_told_by_the_run_what_it_is(run: Run) -> Non
         "optimizer": {},
     }
     torch.save(document, run.checkpoint)
-    np.testing.assert_allclose(run.probabilities(), expected(run, 2), atol=1e-5)
+    np.testing.assert_allclose(run.probabilities(), expected(run, 2), atol=1e-4)
 
 
 def test_what_is_compiled_gives_the_same_alone_and_beside_its_manifest(
@@ -131,7 +137,7 @@ def test_d15_what_was_compiled_of_an_older_checkpoint_is_made_anew(run: Run) -> 
     run.save(seed=2)  # trained again in the same folder
     assert run.compile() == path
     alone = replace(run.subject, path=path)
-    np.testing.assert_allclose(run.probabilities(alone), expected(run, 2), atol=1e-5)
+    np.testing.assert_allclose(run.probabilities(alone), expected(run, 2), atol=1e-4)
 
 
 def test_d15_a_compiled_file_that_nobody_vouches_for_is_made_anew(run: Run) -> None:
@@ -151,7 +157,7 @@ def test_d15_a_checkpoint_is_measured_by_its_own_weights(run: Run) -> None:
     """Whatever stands beside it under the name of its TorchScript file."""
     run.compile()
     run.save(seed=2)
-    np.testing.assert_allclose(run.probabilities(), expected(run, 2), atol=1e-5)
+    np.testing.assert_allclose(run.probabilities(), expected(run, 2), atol=1e-4)
 
 
 def test_an_exported_model_knows_all_itself(run: Run, tmp_path: Path) -> None:
@@ -231,3 +237,15 @@ def test_a_model_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     bare.write_bytes(b"x")
     with pytest.raises(ModelError, match=r"bare\.manifest\.json is not beside it"):
         run.probabilities(replace(run.subject, path=bare))
+
+
+def test_a_model_that_is_known_by_name_is_measured(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = classifiers.save_exported(tmp_path / "own.onnx")
+    monkeypatch.setitem(embedded.MODELS, "own", object())  # type: ignore[arg-type]  # only its name is asked for
+    monkeypatch.setattr(embedded, "path", {"own": path}.get)
+    subject = replace(run.subject, path=Path("own"))
+    classifier = trained.open_subject(subject, CPU)
+    assert classifier.categories == LABELS
+    assert trained.keep_compiled(subject, classifier) is None
