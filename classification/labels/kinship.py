@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from classification.labels import selection
+from classification.labels.wording import some_of
 from taxonomy.graph import Taxon
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from classification.artifacts.label_spec import LabelSpec
+    from classification.labels.selection import Selected
     from taxonomy.graph import Taxonomy
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
