@@ -47,6 +47,7 @@ from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.dataset import training_set
 from classification.dataset.counts import SPLITS
 from classification.labels import judging, kinship
+from classification.labels.wording import some_of
 from classification.modeling import evaluating, trained
 from classification.modeling.inference import Resources
 from classification.modeling.trained import Subject
@@ -356,13 +357,13 @@ def _judge(classifier: Classifier, labels: tuple[str, ...], options: Options) ->
     if judged.silent:
         _logger.warning(
             "no category of the classifier stands for %s: their crops count as wrong",
-            ", ".join(judged.silent),
+            some_of(judged.silent),
         )
     if judged.ignored:
         _logger.warning(
             "%d categories stand for no label and are left out: %s",
             len(judged.ignored),
-            ", ".join(judged.ignored),
+            some_of(judged.ignored),
         )
     return judged
 

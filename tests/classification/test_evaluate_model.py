@@ -233,7 +233,7 @@ def test_d28_says_which_targets_nothing_stands_for(desk: Desk, capsys: Capture) 
     model, words = save_foreign(desk)
     desk.main("--splits", "test", *words, model=model)
     told = capsys.readouterr().err
-    assert "no category of the classifier stands for deer, turkey" in told
+    assert "no category of the classifier stands for 'deer', 'turkey'" in told
 
 
 def test_a_taxonomy_tells_how_near_wrong_labels_are(desk: Desk) -> None:
