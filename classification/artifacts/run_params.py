@@ -26,6 +26,7 @@ Written by ``train_classifier``; read by it when a run goes on, by ``evaluate_mo
      "optimizer": "rmsprop",
      "precision": "float32",
      "cache_features": false,
+     "crop_cache": true,
      "processes": 1,
      "version": "0.1.0",
      "data_sha256": {"classification_ds.csv": "5f0c…e1"}
@@ -92,6 +93,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
         optimizer: which one, or None for what goes with the architecture.
         precision: of the network's sums.
         cache_features: in the finetune epochs, compute features once.
+        crop_cache: crops are made small before they are varied, and kept so.
         processes: number of processes that trained together.
         version: of this toolkit; empty for the original.
         data_sha256: hash of each file of the training set, by its name.
@@ -119,6 +121,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     optimizer: Optimizer | None = None
     precision: Precision = "float32"
     cache_features: bool = False
+    crop_cache: bool = False
     processes: _Positive = 1
     version: str = ""
     data_sha256: dict[str, str] = {}

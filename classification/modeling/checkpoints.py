@@ -12,6 +12,7 @@ TensorFlow does.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -23,6 +24,7 @@ from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
@@ -122,6 +124,16 @@ def _side(path: Path, side: int | None) -> int | None:
     if side is not None and side < _LEAST_SIDE:
         raise ModelError(f"{path}: image_size: at least {_LEAST_SIDE} pixels expected")
     return side
+
+
+def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
+    """Returns the SHA-256 of weights: of names, types, shapes and values."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
+        total.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def open_network(

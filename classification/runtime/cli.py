@@ -200,7 +200,7 @@ def add_megadb(parser: argparse._ActionsContainer, what: str) -> None:
     )
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse._ActionsContainer) -> None:
     """Declares ``--device``, which a network runs on: a GPU where there is one."""
     parser.add_argument(
         "--device",
