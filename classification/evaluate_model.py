@@ -51,7 +51,7 @@ from classification.labels.wording import some_of
 from classification.modeling import evaluating, trained
 from classification.modeling.inference import Resources
 from classification.modeling.trained import Subject
-from classification.runtime import cli, parallel
+from classification.runtime import atomic, cli, parallel
 from classification.runtime.errors import ConfigurationError, in_file
 from classification.storage.local import LocalStore
 
@@ -263,6 +263,7 @@ def run(params_json: Path, ckpt_path: Path, output_dir: Path, options: Options) 
         ConfigurationError: the classifier, the labels and the mapping do not belong
             together, or a folder of params.json is not there.
         ModelError: the model is missing, damaged or refused.
+        StorageError: nothing can be written into the output folder.
         TooManyFailuresError: see ``cli.check_failures``.
     """
     params = run_params.read(params_json)
@@ -271,6 +272,7 @@ def run(params_json: Path, ckpt_path: Path, output_dir: Path, options: Options) 
     if options.splits:
         _refuse_missing(dataset_dir, "dataset_dir")
         _refuse_missing(crops_dir, "cropped_images_dir")
+        atomic.check_writable(output_dir)
     subject = Subject(
         path=ckpt_path,
         params=params,
@@ -325,7 +327,6 @@ def _measure(
 ) -> Found:
     judged = _judge(classifier, examples.labels, options)
     kin = _relate(judged.labels, options)
-    output_dir.mkdir(parents=True, exist_ok=True)
     if len(judged.labels) > len(examples.labels):
         label_index.write(output_dir / label_index.FILENAME, judged.labels, indent=None)
     return evaluating.evaluate(

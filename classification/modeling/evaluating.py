@@ -38,7 +38,7 @@ from classification.labels import judging
 from classification.modeling import manifest, metrics
 from classification.modeling.batches import Loader
 from classification.modeling.tally import Tally
-from classification.runtime import progress
+from classification.runtime import atomic, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,7 +126,7 @@ def evaluate(  # noqa: PLR0913 - what is judged, by what, how, and where it goes
 
     Raises:
         ConfigurationError: the classifier's categories are not the labels.
-        ArtifactError: a file cannot be written.
+        StorageError: a file cannot be written.
     """
     work = _Work(
         classifier=classifier,
@@ -136,7 +136,6 @@ def evaluate(  # noqa: PLR0913 - what is judged, by what, how, and where it goes
         store=store,
         options=options,
     )
-    output_dir.mkdir(parents=True, exist_ok=True)
     tables = _Tables(output_dir, work)
     for split in dict.fromkeys(splits):
         rows = training_set.splits[split]
@@ -304,13 +303,16 @@ class _Tables:
         self._locations += _location_rows(split, counted)
         self._matrices[split] = tally.matrix
         self._metrics[split] = found
-        overall_metrics.write(self._folder / overall_metrics.FILENAME, self.overall)
-        label_stats.write(self._folder / label_stats.FILENAME, self._labels)
-        location_stats.write(self._folder / location_stats.FILENAME, self._locations)
-        confusion_matrices.write(
-            self._folder / confusion_matrices.FILENAME, self._matrices
-        )
-        evaluation.write(self._folder / evaluation.FILENAME, self.evaluation())
+        with atomic.together():
+            overall_metrics.write(self._folder / overall_metrics.FILENAME, self.overall)
+            label_stats.write(self._folder / label_stats.FILENAME, self._labels)
+            location_stats.write(
+                self._folder / location_stats.FILENAME, self._locations
+            )
+            confusion_matrices.write(
+                self._folder / confusion_matrices.FILENAME, self._matrices
+            )
+            evaluation.write(self._folder / evaluation.FILENAME, self.evaluation())
 
     def evaluation(self) -> Evaluation:
         """Returns what metrics.json holds."""

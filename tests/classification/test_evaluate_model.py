@@ -327,3 +327,12 @@ def test_a_label_that_a_split_lacks_is_said_and_ends_nothing(
         row.label: row for row in label_stats.read(desk.out / label_stats.FILENAME)
     }
     assert np.isnan(stats["elk"].recall)
+
+
+def test_an_output_folder_that_cannot_be_is_said_at_once(
+    desk: Desk, capsys: Capture
+) -> None:
+    desk.out.write_text("a file")
+    assert desk.main("--splits", "val") == 1
+    assert "cannot write into" in capsys.readouterr().err
+    assert not trained.compiled_path(desk.checkpoint).exists()
