@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,25 +12,36 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import torch
 
 from classification import train_classifier
-from classification.artifacts import run_params
+from classification.artifacts import (
+    detector_calibration,
+    overall_metrics,
+    run_params,
+)
+from classification.artifacts.detector_calibration import DetectorCalibration
 from classification.modeling import checkpoints, resuming
+from classification.runtime import parallel
 from tests import training_world
 from tests.commands import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 NETWORK = "-m timm/test_resnet --image-size 32 --batch-size 8 --lr 0.02 --seed 1 --logdir logs"
 
 
 @pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parallel, "cores", lambda: 1)  # tiny networks gain nothing
     training_world.make(tmp_path)
-    return tmp_path
+    threads = torch.get_num_threads()
+    yield tmp_path
+    torch.set_num_threads(threads)
 
 
 def train(words: str) -> int:
@@ -53,12 +65,182 @@ def test_a_run_leaves_the_originals_files(base: Path) -> None:
     assert train("--epochs 2") == 0
     folder = run_folder(base)
     params = run_params.read(folder / "params.json")
-    assert (params.epochs, params.lr, params.seed) == (2, 0.01, 1)
-    assert params.optimizer == "sgd"
+    assert (params.epochs, params.lr, params.seed) == (2, 0.02, 1)
+    assert (params.optimizer, params.precision) == ("sgd", "float32")
+    assert {path.name for path in folder.iterdir()} >= {
+        *("outputs_train.csv.gz", "outputs_val.csv.gz", "outputs_test.csv.gz"),
+        *("overall_metrics.csv", "label_stats.csv", "confusion_matrices.npz"),
+        *("metrics.json", "model_card.md", "resume.pt"),
+    }
     [kept] = folder.glob("ckpt_*.pt")
     read = checkpoints.read(kept)
     assert read.labels == training_world.LABELS[:3]
     assert kept.name == f"ckpt_{log_of(folder)['best_epoch']}.pt"
+
+
+def test_d24_without_label_weights_it_ends_with_an_evaluation(base: Path) -> None:
+    assert train("--epochs 1") == 0
+    rows = list(overall_metrics.read(run_folder(base) / overall_metrics.FILENAME))
+    assert [row.split for row in rows] == ["train", "val", "test"]
+    assert all(row.acc_top1 == row.acc_weighted_top1 for row in rows)
+
+
+def test_d25_no_epoch_is_an_evaluation(base: Path) -> None:
+    assert train("--epochs 0") == 0
+    folder = run_folder(base)
+    assert (folder / overall_metrics.FILENAME).exists()
+    assert not list(folder.glob("ckpt_*"))
+    assert "not trained" in (folder / "model_card.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_d25_fewer_than_three_labels(base: Path, count: int) -> None:
+    training_world.make(base, labels=training_world.LABELS[:count])
+    assert train("--epochs 1 --label-weighted") == 0
+    for row in overall_metrics.read(run_folder(base) / overall_metrics.FILENAME):
+        assert row.acc_top3 == 100
+
+
+def test_d25_a_label_that_a_split_lacks_is_said(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = training_world.make(base)
+    rows = [row for row in rows if (row.location, row.label) != ("2", "bear")]
+    training_world.write_set(base, rows, training_world.LABELS)
+    assert train("--epochs 1 --label-weighted") == 0
+    assert "val has no example of bear, fox" in capsys.readouterr().err
+    notes = log_of(run_folder(base))["notes"]
+    assert any("train has no example of fox" in note["reason"] for note in notes)
+
+
+def test_d25_finetune_is_a_flag_too(base: Path) -> None:
+    assert train("--epochs 2 --finetune --cache-features") == 0
+    params = run_params.read(run_folder(base) / "params.json")
+    assert (params.finetune, params.cache_features) == (2, True)
+
+
+def test_d25_unreadable_crops_are_listed(base: Path) -> None:
+    rows = training_world.make(base)
+    broken = [row.path for row in rows if row.path.endswith("bear0.jpg___crop00.jpg")]
+    for path in broken:
+        (base / "crops" / path).write_bytes(b"no picture")
+    assert train("--epochs 2 --max-failures 4") == 0
+    log = log_of(run_folder(base))
+    assert [failure["item"] for failure in log["failures"]] == sorted(broken)
+    shutil.rmtree(base / "logs")
+    assert train("--epochs 2 --max-failures 3") == 4
+
+
+def test_d25_confidences_outside_of_a_calibration_are_said(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        row._replace(
+            path=row.path.replace("___crop00", "___crop00_mdv4.1"),
+            confidence=0.1 + index / 100,
+        )
+        for index, row in enumerate(training_world.make(base))
+    ]
+    for row in rows:
+        plain = base / "crops" / row.path.replace("_mdv4.1", "")
+        plain.rename(base / "crops" / row.path)
+    training_world.write_set(base, rows, training_world.LABELS[:3])
+    points = np.array([0.2, 0.3]), np.array([0.1, 0.9])
+    detector_calibration.write(base / "c.npz", DetectorCalibration(*points))
+    assert train("--epochs 1 --weight-by-detection-conf c.npz") == 0
+    assert "are outside of the calibration's 0.2 to 0.3" in capsys.readouterr().err
+    assert train("--epochs 1 --weight-by-detection-conf --label-weighted") == 0
+
+
+def test_d63_folders_that_were_moved_are_told_anew(base: Path) -> None:
+    assert train("--epochs 1") == 0
+    folder = run_folder(base)
+    (folder / resuming.FILENAME).unlink()
+    (base / "run").rename(base / "moved")
+    (base / "crops").rename(base / "pictures")
+    words = ["moved", "pictures", "--resume", str(folder)]
+    assert train_classifier.main(words) == 0
+    assert train_classifier.main(words) == 0  # nothing is left to do
+    hashes = {
+        json.loads(path.read_bytes())["weights_sha256"]
+        for path in folder.glob("train_classifier_log_*.json")
+    }
+    assert len(hashes) == 1
+
+
+def test_it_goes_on_with_the_same_data_alone(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--epochs 1") == 0
+    folder = run_folder(base)
+    (folder / resuming.FILENAME).unlink()
+    training_world.make(base, per_location=3)
+    assert train_classifier.main(["--resume", str(folder)]) == 1
+    assert (
+        "classification_ds.csv is not what it was when the run began"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_checkpoint_of_other_labels_gives_its_body(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--epochs 1") == 0
+    [checkpoint] = run_folder(base).glob("ckpt_*.pt")
+    training_world.make(base, labels=training_world.LABELS)
+    assert train(f"--epochs 1 --pretrained {checkpoint} --padding tf") == 0
+    assert (
+        "its body is loaded; the last layer is new, for 4 labels"
+        in capsys.readouterr().err
+    )
+
+
+def test_half_precision(base: Path) -> None:
+    assert train("--epochs 1 --precision bfloat16 --no-crop-cache") == 0
+    assert run_params.read(run_folder(base) / "params.json").precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run crops --multilabel", "one label per crop"),
+        ("run", "CROPPED_IMAGES_DIR are required"),
+        (
+            "run crops --cache-features",
+            "--cache-features is for epochs with --finetune",
+        ),
+        ("--resume logs --epochs 3 --seed 4", "--seed, --epochs: the run's own params"),
+        ("run crops --lr 0", "0 is not above 0"),
+        ("run crops --lr nan", "nan is not a number from 0 on"),
+    ],
+)
+def test_what_does_not_go_together_is_a_usage_error(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        train_classifier.main(words.split())
+    assert ending.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run nowhere", "nowhere: no such folder; detect_and_crop"),
+        ("nowhere crops", "nowhere/label_index.json"),
+        ("--resume nowhere", "nowhere/params.json: missing; --resume names the folder"),
+        ("run crops -m resnet19", "no architecture 'resnet19'"),
+        ("run crops --pretrained nowhere.pt", "nowhere.pt: cannot read"),
+        ("run crops --weight-by-detection-conf nowhere.npz", "nowhere.npz"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    base: Path, words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_classifier.main(words.split()) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not [path for path in base.iterdir() if path.name.startswith("2")]
 
 
 def start(
@@ -107,12 +289,12 @@ def kill_in_epoch(process: subprocess.Popen[str], logs: Path, *, epoch: int) -> 
     pytest.fail("never came so far")
 
 
-KILLED = "--epochs 4 --save-steps 1 --num-workers 2 --label-weighted"
+KILLED = "--epochs 6 --save-steps 1 --num-workers 2 --label-weighted"
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_ends_with_the_same_weights(base: Path, processes: int) -> None:
-    training_world.make(base, per_location=6)
+    training_world.make(base, per_location=12)
     words = ["run", "crops", *NETWORK.split(), *KILLED.split()]
     undisturbed = [w if w != "logs" else "whole" for w in words]
     finish(start(undisturbed, base, processes=processes))
