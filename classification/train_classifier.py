@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import random
 import time
 from dataclasses import dataclass, replace
@@ -412,6 +413,9 @@ def run(
         PipelineError: a file is missing or breaks its format, weights do not fit, or
             nothing can be learned from what is there.
     """
+    # Of several processes each would warn that gradients are looked for in vain, which is
+    # so on purpose (see ``Group.wrap``).
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from classification.modeling import distributed, torch_inference  # noqa: PLC0415 - import torch
 
     device = torch_inference.choose_device(options.device)

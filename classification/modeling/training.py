@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 8  # epochs without a better val accuracy
 _FEWEST = 2  # examples that batch normalisation can be taught with
+_LEAST_S = 60.0  # after which the end of an epoch is noted even if it was no better
 _CURVE_CELLS = 20_000_000  # probabilities kept for curves: 80 MB
 
 _logger = logging.getLogger(__name__)
@@ -317,8 +318,10 @@ class Training:
                 best_accuracy=val.top1 if val.examples else -1.0,
                 measured=sums,
             )
-        self.saved = replace(self.saved, epoch=epoch + 1, step=0)
-        self._save(sums=None)
+        self.saved = replace(self.saved, epoch=epoch + 1, step=0, sums=None)
+        passed = time.monotonic() - self._saved_at
+        if is_best or self._setup.save_steps is not None or passed >= _LEAST_S:
+            self._save(sums=None)
         if is_best and before is not None and self._group.is_first:
             # Only now: until here a run that is taken up may need it.
             old = self._setup.folder / checkpoints.filename(before)
