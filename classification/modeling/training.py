@@ -187,6 +187,7 @@ class Training:
         self._failed = dict(saved.failed)
         self._loaders = {split: self._loader(split) for split in setup.splits}
         self._features: dict[str, Features] = {}
+        self._model: tuple[bool, nn.Module] | None = None
         self._saved_at = time.monotonic()
         self._pace = Pace(epochs=params.epochs, steps=self._loaders["train"].steps)
 
@@ -371,7 +372,7 @@ class Training:
         only_head = epoch < params.finetune
         self._prepare(only_head=only_head)
         source = self._source("train", only_head=only_head)
-        model = self._group.wrap(self._network)
+        model = self._wrapped(only_head=only_head)
         sums = EpochSums(len(self._setup.labels), self._group.device)
         if self.saved.sums is not None and self._group.is_first:
             sums.take(self.saved.sums)
@@ -394,6 +395,12 @@ class Training:
             sums=self._group.total(sums.values()),
             extremes=self._merged_extremes(found),
         )
+
+    def _wrapped(self, *, only_head: bool) -> nn.Module:
+        """Returns the network with shared gradients; made anew when others learn."""
+        if self._model is None or self._model[0] != only_head:
+            self._model = only_head, self._group.wrap(self._network)
+        return self._model[1]
 
     def _prepare(self, *, only_head: bool) -> None:
         """Lets the last layer learn alone, or everything."""
