@@ -92,6 +92,25 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def repeats(table: str, *columns: str, row: str = "row") -> str:
+    """Returns SQL for the rows of which an earlier one has the same in all columns.
+
+    Args:
+        table: its name, or that of a query that stands before.
+        columns: that are compared.
+        row: the column by which rows are ordered, and which is returned.
+    """
+    same = ", ".join(columns)
+    # Hashes are compared first: ten million of them fit into memory, names do not.
+    return f"""
+        SELECT {row} FROM (
+            SELECT {row}, row_number() OVER (PARTITION BY {same} ORDER BY {row}) AS nth
+            FROM {table} SEMI JOIN (SELECT hash({same}) AS code FROM {table}
+                GROUP BY code HAVING count(*) > 1) ON hash({same}) = code
+        ) WHERE nth > 1
+    """
+
+
 def insert(
     connection: duckdb.DuckDBPyConnection, query: str, rows: pa.Table | pa.RecordBatch
 ) -> None:

@@ -39,17 +39,10 @@ def find(connection: duckdb.DuckDBPyConnection) -> None:
 def _find_repeated(
     connection: duckdb.DuckDBPyConnection, column: str, reason: str
 ) -> None:
-    # Hashes are compared first: ten million of them fit into memory, names do not.
     connection.execute(
-        "INSERT INTO faults "
-        "WITH sound AS (SELECT row, id, file FROM staged_images "
-        "ANTI JOIN faults USING (row)), "
-        f"repeated AS (SELECT hash({column}) AS code FROM sound GROUP BY code "
-        "HAVING count(*) > 1), "
-        "ordered AS (SELECT row, row_number() OVER "
-        f"(PARTITION BY {column} ORDER BY row) AS nth FROM sound "
-        f"SEMI JOIN repeated ON hash(sound.{column}) = repeated.code) "
-        f"SELECT row, '{reason}' FROM ordered WHERE nth > 1"
+        "INSERT INTO faults WITH sound AS (SELECT row, id, file FROM staged_images "
+        "ANTI JOIN faults USING (row)) "
+        f"SELECT row, '{reason}' FROM ({database.repeats('sound', column)})"
     )
 
 

@@ -56,7 +56,7 @@ from classification.megadb.csv_columns import (
     whole_number,
 )
 from classification.megadb.csv_rows import NUMBER
-from classification.megadb.database import quoted
+from classification.megadb.database import quoted, repeats
 from classification.runtime import parallel
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from taxonomy.graph import normal
@@ -168,19 +168,9 @@ class LilaTable:
 
     def _find_later_rows(self) -> None:
         """Makes ``lila_later``: the rows of an image of which an earlier row has told."""
-        # Hashes are compared first: ten million of them fit into memory, names do not.
         self.connection.execute(
-            f"""
-            CREATE OR REPLACE TABLE lila_later AS
-            WITH repeated AS (
-                SELECT hash(id) AS code FROM lila_one GROUP BY code HAVING count(*) > 1
-            ), ordered AS (
-                SELECT {NUMBER}, row_number() OVER
-                (PARTITION BY id ORDER BY {NUMBER}) AS nth
-                FROM lila_one SEMI JOIN repeated ON hash(id) = code
-            )
-            SELECT {NUMBER} FROM ordered WHERE nth > 1
-            """
+            "CREATE OR REPLACE TABLE lila_later AS "
+            + repeats("lila_one", "id", row=NUMBER)
         )
 
     def _images(self, dataset: str) -> str:

@@ -32,7 +32,7 @@ import msgspec
 from classification.artifacts import _stream, detections
 from classification.megadb import box_categories
 from classification.megadb import staging as tables
-from classification.megadb.database import insert, quoted
+from classification.megadb.database import insert, quoted, repeats
 from classification.megadb.sources import open_bytes
 from classification.runtime.errors import ArtifactError, in_file
 
@@ -296,19 +296,6 @@ def _refuse_strange(connection: duckdb.DuckDBPyConnection) -> NoReturn:
     raise ArtifactError(f"it has no image of the dataset{example}", where="images")
 
 
-def _repeats(table: str, *columns: str) -> str:
-    """Returns SQL for the rows of which an earlier one has the same in all columns."""
-    same = ", ".join(columns)
-    # Hashes are compared first: ten million of them fit into memory, names do not.
-    return f"""
-        SELECT row FROM (
-            SELECT row, row_number() OVER (PARTITION BY {same} ORDER BY row) AS nth
-            FROM {table} SEMI JOIN (SELECT hash({same}) AS code FROM {table}
-                GROUP BY code HAVING count(*) > 1) ON hash({same}) = code
-        ) WHERE nth > 1
-    """
-
-
 def _match_images(connection: duckdb.DuckDBPyConnection, prefix: str) -> None:
     """Makes ``found_matched``: the images of the file that the dataset has, too."""
     connection.execute(
@@ -316,9 +303,9 @@ def _match_images(connection: duckdb.DuckDBPyConnection, prefix: str) -> None:
         CREATE TABLE found_matched AS SELECT found.row, staged.id AS image_id, failure
         FROM ({_stripped(prefix)}) AS found JOIN (
             SELECT id, file FROM {tables.IMAGES}
-            WHERE row NOT IN ({_repeats(tables.IMAGES, "id", "file")})
+            WHERE row NOT IN ({repeats(tables.IMAGES, "id", "file")})
         ) AS staged USING (file)
-        WHERE found.row NOT IN ({_repeats(_IMAGES, "file")})
+        WHERE found.row NOT IN ({repeats(_IMAGES, "file")})
         """
     )
 
@@ -330,7 +317,7 @@ def _list_left_out(connection: duckdb.DuckDBPyConnection, source: str) -> None:
         SELECT $source || ': images[' || row || ']: ' || file
             || coalesce(': ' || failure, '') AS item,
             CASE WHEN row IN (SELECT row FROM found_matched) THEN '{FAILED}'
-                WHEN row IN ({_repeats(_IMAGES, "file")}) THEN '{REPEATED}'
+                WHEN row IN ({repeats(_IMAGES, "file")}) THEN '{REPEATED}'
                 ELSE '{UNKNOWN_NAME}' END AS reason
         FROM {_IMAGES}
         WHERE row NOT IN (SELECT row FROM found_matched WHERE failure IS NULL)
