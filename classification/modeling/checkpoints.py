@@ -139,19 +139,33 @@ def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
 def open_network(
     path: Path, params: RunParams | None = None, *, model_name: str | None = None
 ) -> nn.Module:
+    """Reads a checkpoint and returns its network; see ``network_of``.
+
+    Raises:
+        ModelError: it is refused (see ``read``), or has no such network.
+    """
+    return network_of(path, read(path), params, model_name=model_name)
+
+
+def network_of(
+    path: Path,
+    checkpoint: Checkpoint,
+    params: RunParams | None = None,
+    *,
+    model_name: str | None = None,
+) -> nn.Module:
     """Returns the network of a checkpoint, in evaluation mode.
 
     Args:
-        path: of the checkpoint.
+        path: where the checkpoint was read, for messages.
+        checkpoint: what it holds.
         params: of its run; names the architecture and image size of a checkpoint that
             does not, such as the original's.
         model_name: architecture to take in the place of what both say.
 
     Raises:
-        ModelError: it is refused (see ``read``), nobody names its architecture, or it is
-            of another one.
+        ModelError: nobody names its architecture, or it is of another one.
     """
-    checkpoint = read(path)
     name = model_name or checkpoint.architecture or (params and params.model_name)
     if not name:
         raise ModelError(f"{path} does not say its architecture; --model-name does")

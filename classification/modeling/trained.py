@@ -124,7 +124,7 @@ def keep_compiled(subject: Subject, classifier: Classifier) -> Path | None:
         },
     )
     if not _is_of(path, facts):
-        export.export_torchscript(_network(subject), path, facts)
+        export.export_torchscript(_network(subject, saved), path, facts)
         _logger.info("wrote %s", path)
     return path
 
@@ -182,17 +182,19 @@ def _open_checkpoint(subject: Subject, path: Path, resources: Resources) -> Clas
         normalisation=catalog.find(_architecture(subject, saved)).normalisation,
     )
     classifier = torch_inference.TorchClassifier(
-        _network(subject), preprocessing, resources, registry.sha256_of(path)
+        _network(subject, saved), preprocessing, resources, registry.sha256_of(path)
     )
     return _named(subject, classifier, saved.labels)
 
 
-def _network(subject: Subject) -> nn.Module:
+def _network(subject: Subject, saved: Checkpoint) -> nn.Module:
     from classification.modeling import checkpoints  # noqa: PLC0415 - imports torch
 
     # What the run says of its network is not true of another architecture.
     params = None if subject.model_name else subject.params
-    return checkpoints.open_network(subject.path, params, model_name=subject.model_name)
+    return checkpoints.network_of(
+        subject.path, saved, params, model_name=subject.model_name
+    )
 
 
 def _architecture(subject: Subject, saved: Checkpoint) -> str:
