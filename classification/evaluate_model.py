@@ -230,13 +230,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
         type=cli.positive_int,
         help="crops classified at a time (default: 16, on a GPU 64)",
     )
-    parser.add_argument(
-        "--num-workers",
-        type=cli.positive_int,
-        default=parallel.cores(),
-        help="threads that decode crops beside the network; no more than the processor "
-        "has cores are used (default: %(default)s)",
-    )
+    cli.add_num_workers(parser)
     parser.add_argument(
         "--dataset-dir",
         type=Path,

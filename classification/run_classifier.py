@@ -168,13 +168,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         f"{_GPU_BATCH})",
     )
     cli.add_device(parser)
-    parser.add_argument(
-        "--num-workers",
-        type=cli.positive_int,
-        default=parallel.cores(),
-        help="threads that decode crops beside the network; no more than the processor "
-        "has cores are used (default: %(default)s)",
-    )
+    cli.add_num_workers(parser)
     parser.add_argument(
         "--trust-model",
         action="store_true",

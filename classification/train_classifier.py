@@ -279,13 +279,13 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--lr",
-        type=_positive,
+        type=cli.positive_number,
         help="learning rate of the first epoch (default: 0.016 x batch size / 256, "
         "with adamw 0.0005)",
     )
     add(
         "--weight-decay",
-        type=_not_negative,
+        type=cli.non_negative_number,
         default=1e-5,
         help="(default: %(default)s)",
     )
@@ -344,7 +344,7 @@ def _add_examples(parser: argparse.ArgumentParser) -> None:
     add("--no-crop-cache", action="store_true", help="decode crops in each epoch")
     add(
         "--crop-cache-gb",
-        type=_positive,
+        type=cli.positive_number,
         metavar="N",
         help="most gigabytes of each split's cache (default: what the disk has, less "
         "a twentieth)",
@@ -364,7 +364,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     cli.add_device(group)
     add(
         "--save-minutes",
-        type=_positive,
+        type=cli.positive_number,
         default=10.0,
         metavar="N",
         help="note where the run is every N minutes (default: %(default)g)",
@@ -375,23 +375,6 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="note it every N steps instead",
     )
-
-
-def _positive(text: str) -> float:
-    value = _not_negative(text)
-    if not value:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
-    return value
 
 
 def run(
@@ -509,8 +492,6 @@ class _Run:
         with locking.exclusive(busy):
             ended = self._train(folder, data, network, saved)
             self._finish(folder, data, network, ended)
-
-    # ── before ──
 
     def _read_data(self) -> TrainingSet:
         if not self.crops_dir.is_dir():
@@ -670,8 +651,6 @@ class _Run:
             save_steps=options.save_steps,
             save_s=options.save_s,
         )
-
-    # ── after ──
 
     def _finish(
         self, folder: Path, data: TrainingSet, network: nn.Module, ended: Saved

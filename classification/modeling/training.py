@@ -253,8 +253,6 @@ class Training:
             )
             self._loaders[split] = replace(loader, cache=cache)
 
-    # ── an epoch ──
-
     def _run_epoch(self, epoch: int) -> None:
         params = self._setup.params
         lr = optimisers.rate(self._setup.optimizer, self._setup.lr, epoch)
@@ -365,8 +363,6 @@ class Training:
             pace.readable(self._pace.left_s(epoch + 1, 0)),
         )
 
-    # ── learning ──
-
     def _learn_epoch(self, epoch: int, first_step: int) -> _Seen:
         params = self._setup.params
         only_head = epoch < params.finetune
@@ -475,8 +471,6 @@ class Training:
             else:
                 logits = self._network.get_submodule(self._head[0])(values)
         return logits
-
-    # ── looking ──
 
     def _look(
         self, split: str, epoch: int, measured: dict[str, Measured]
@@ -587,8 +581,6 @@ class Training:
         paths = self._setup.splits[split].paths
         for row, reason in batch.failed.items():
             self._failed[paths[row]] = reason
-
-    # ── where the run is ──
 
     def _save(self, *, sums: torch.Tensor | None) -> None:
         self.saved = replace(

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from classification.runtime import parallel
 from classification.runtime.errors import PipelineError, TooManyFailuresError
 
 if TYPE_CHECKING:
@@ -90,6 +91,22 @@ def positive_int(text: str) -> int:
 def non_negative_int(text: str) -> int:
     """Parses a whole number of at least 0, for ``type=``."""
     value = _number(text, int)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+def positive_number(text: str) -> float:
+    """Parses a finite number above 0, for ``type=``."""
+    value = _number(text, float)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def non_negative_number(text: str) -> float:
+    """Parses a finite number of at least 0, for ``type=``."""
+    value = _number(text, float)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is less than 0")
     return value
@@ -208,6 +225,17 @@ def add_device(parser: argparse._ActionsContainer) -> None:
         default="auto",
         help="auto, cpu, or cuda:N, also written N (default: %(default)s, a GPU if "
         "there is one)",
+    )
+
+
+def add_num_workers(parser: argparse._ActionsContainer) -> None:
+    """Declares ``--num-workers``, threads beside a network: as many as there are cores."""
+    parser.add_argument(
+        "--num-workers",
+        type=positive_int,
+        default=parallel.cores(),
+        help="threads that decode crops beside the network; no more than the processor "
+        "has cores are used (default: %(default)s)",
     )
 
 
