@@ -279,13 +279,13 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--lr",
-        type=cli.positive_number,
+        type=_positive,
         help="learning rate of the first epoch (default: 0.016 x batch size / 256, "
         "with adamw 0.0005)",
     )
     add(
         "--weight-decay",
-        type=cli.non_negative_number,
+        type=_not_negative,
         default=1e-5,
         help="(default: %(default)s)",
     )
@@ -344,7 +344,7 @@ def _add_examples(parser: argparse.ArgumentParser) -> None:
     add("--no-crop-cache", action="store_true", help="decode crops in each epoch")
     add(
         "--crop-cache-gb",
-        type=cli.positive_number,
+        type=_positive,
         metavar="N",
         help="most gigabytes of each split's cache (default: what the disk has, less "
         "a twentieth)",
@@ -364,7 +364,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     cli.add_device(group)
     add(
         "--save-minutes",
-        type=cli.positive_number,
+        type=_positive,
         default=10.0,
         metavar="N",
         help="note where the run is every N minutes (default: %(default)g)",
@@ -375,6 +375,23 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="note it every N steps instead",
     )
+
+
+def _positive(text: str) -> float:
+    value = _not_negative(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
+    return value
 
 
 def run(

@@ -96,22 +96,6 @@ def non_negative_int(text: str) -> int:
     return value
 
 
-def positive_number(text: str) -> float:
-    """Parses a finite number above 0, for ``type=``."""
-    value = _number(text, float)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
-def non_negative_number(text: str) -> float:
-    """Parses a finite number of at least 0, for ``type=``."""
-    value = _number(text, float)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return value
-
-
 def existing_file(text: str) -> Path:
     """Parses the path of a file that exists, for ``type=``."""
     path = Path(text)
