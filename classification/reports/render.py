@@ -2,8 +2,13 @@
 
 Every value is escaped, and what cannot be seen (line breaks, controls, marks that turn
 the direction of writing) is spelled out, so that a name shows as it is and does nothing.
-A content security policy allows the page's own stylesheet, by its hash, and inlined
-pictures; scripts, fonts, frames, forms and the network are forbidden to it.
+A content security policy allows the page's own stylesheet and scripts, by their hashes,
+and inlined pictures; all else, fonts, frames, forms and the network, is forbidden to it.
+
+A page that has scripts names them; each is a file of this folder. What they are to know
+stands in the page as JSON, made by Jinja's ``tojson``, in a ``<script>`` whose type is
+``application/json``, which browsers do not run. All that a page says can be read without
+its scripts.
 """
 
 from __future__ import annotations
@@ -18,26 +23,32 @@ from classification.runtime.atomic import replacing
 from classification.runtime.cli import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import jinja2
 
 _FOLDER = Path(__file__).parent
 _STYLESHEET = "page.css"
 
 
-def render(template: str, page: object) -> bytes:
+def render(template: str, page: object, *, scripts: Sequence[str] = ()) -> bytes:
     """Returns the HTML of ``page``, UTF-8.
 
     Args:
         template: name of a template of this folder; it sees the model as ``page``.
         page: the page's model.
+        scripts: names of JavaScript files of this folder, run in this order when the
+            page is there.
     """
-    text = _environment().get_template(template).render(page=page, **_style())
-    return text.encode()
+    parts = {"page": page, **_parts(scripts)}
+    return _environment().get_template(template).render(parts).encode()
 
 
-def write(path: Path, template: str, page: object) -> None:
+def write(
+    path: Path, template: str, page: object, *, scripts: Sequence[str] = ()
+) -> None:
     """Writes ``page`` as HTML; the file appears whole or not at all."""
-    html = render(template, page)
+    html = render(template, page, scripts=scripts)
     with replacing(path) as file:
         file.write(html)
 
@@ -78,13 +89,28 @@ def _visible(value: Any) -> Any:  # noqa: ANN401 - whatever a template prints
     return one_line(value) if type(value) is str else value
 
 
-def _style() -> dict[str, Any]:
+def _parts(scripts: Sequence[str]) -> dict[str, Any]:
+    """Returns what ``base.html.j2`` puts into every page."""
     from markupsafe import Markup  # noqa: PLC0415 - comes with Jinja2
 
     css = (_FOLDER / _STYLESHEET).read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
-    policy = (
-        "default-src 'none'; img-src data:; "
-        f"style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
-    return {"css": Markup(css), "policy": policy}  # noqa: S704 - our own file, not input
+    codes = [(_FOLDER / name).read_text(encoding="utf-8") for name in scripts]
+    policy = [
+        "default-src 'none'",
+        "img-src data:",
+        f"style-src {_source(css)}",
+        *([f"script-src {' '.join(map(_source, codes))}"] if codes else ()),
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return {
+        "css": Markup(css),  # noqa: S704 - our own file, not input
+        "scripts": [Markup(code) for code in codes],  # noqa: S704 - likewise
+        "policy": "; ".join(policy),
+    }
+
+
+def _source(text: str) -> str:
+    """Returns what a policy calls an inlined text: by its hash."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

@@ -18,8 +18,7 @@ from classification.reports.detections_page import (
     Vocabulary,
     view_picture,
 )
-from classification.reports.pictures import InlinePicture, inline
-from classification.runtime import parallel
+from classification.reports.pictures import inlined
 from classification.runtime.errors import ItemError
 
 if TYPE_CHECKING:
@@ -99,8 +98,11 @@ def collect(source: Source) -> Results:
     )
     guesses = _guesses(source.predictions, chosen)
     pictures: list[PictureView] = []
-    shown = (image for image in file.images() if image.file in chosen)
-    for image, picture in _opened(shown, source.store, side_px(len(chosen))):
+    shown = [image for image in file.images() if image.file in chosen]
+    opened = inlined(
+        (image.file for image in shown), source.store, side_px=side_px(len(chosen))
+    )
+    for image, (_, picture) in zip(shown, opened, strict=True):
         if isinstance(picture, ItemError):
             failures.append(Failure(image.file, str(picture)))
             continue
@@ -175,17 +177,3 @@ def _guesses(
     path: Path | None, images: Collection[str]
 ) -> dict[str, dict[int, tuple[Guess, ...]]]:
     return {} if path is None else best_guesses(predictions.open_file(path), images)
-
-
-def _opened(
-    images: Iterable[ImageDetections], store: ImageStore, side: int
-) -> Iterable[tuple[ImageDetections, InlinePicture | ItemError]]:
-    def open_one(
-        image: ImageDetections,
-    ) -> tuple[ImageDetections, InlinePicture | ItemError]:
-        try:
-            return image, inline(store.read(image.file), side_px=side)
-        except ItemError as error:
-            return image, error
-
-    return parallel.ordered_map(open_one, images, threads=parallel.cores())

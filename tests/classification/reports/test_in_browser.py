@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -25,22 +24,18 @@ from classification.reports.detections_page import (
 from classification.reports.pictures import inline
 from detection.boxes import Box
 from detection.records import Detection, ImageDetections
+from tests.browser import BROWSER, needs_browser
 from tests.world import jpeg_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
 HOSTILE = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
 GREEN = (0x35, 0xD0, 0x8C)
 PLUM = (200, 40, 160)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium is installed"),
-]
+pytestmark = needs_browser
 
 
 def browse(page: Path, *flags: str) -> str:

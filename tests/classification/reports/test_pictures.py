@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
-from classification.reports.pictures import InlinePicture, inline
+from classification.reports.pictures import InlinePicture, inline, inlined
 from classification.runtime.errors import ItemError
-from tests.world import jpeg_bytes, photograph, pixels
+from classification.storage.local import LocalStore
+from tests.world import jpeg_bytes, photograph, pixels, save_jpeg
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def decoded(picture: InlinePicture) -> Image.Image:
@@ -50,3 +55,13 @@ def test_the_same_bytes_every_time() -> None:
 def test_says_why_a_file_is_no_picture() -> None:
     with pytest.raises(ItemError, match=r"^not an image file$"):
         inline(b"hello", side_px=320)
+
+
+def test_several_keep_their_order_and_say_what_is_missing(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.jpg"):
+        save_jpeg(tmp_path / name, photograph(64, 48))
+    names = ["b.jpg", "gone.jpg", "a.jpg"]
+    found = list(inlined(names, LocalStore(tmp_path), side_px=32))
+    assert [name for name, _ in found] == names
+    assert isinstance(found[1][1], ItemError)
+    assert [found[i][1].width for i in (0, 2)] == [32, 32]  # type: ignore[union-attr]  # were read

@@ -49,6 +49,15 @@ def test_the_policy_allows_just_the_stylesheet() -> None:
     assert "style=" not in text
 
 
+def test_the_policy_allows_the_scripts_that_a_page_names() -> None:
+    page = Page(title="A page", lead="", pictures=(), box_threshold=0.3)
+    text = render.render(TEMPLATE, page, scripts=("tables.js",)).decode()
+    (code,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;;" in text
+    assert "unsafe" not in text
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
