@@ -52,6 +52,7 @@ from classification.artifacts import (
 )
 from classification.artifacts.run_params import (
     Augmentation,
+    LrSchedule,
     Optimizer,
     Padding,
     Precision,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 
 STEP = "train_classifier"
 _ALL = -1  # --finetune without a number
+_AVERAGE_EPOCHS = 2.0
 _SEEDS = 10_000
 _CACHE = "crop_cache"
 _START = {True: "ImageNet weights", False: "random weights"}
@@ -109,6 +111,11 @@ class Arguments(argparse.Namespace):
     epochs: int
     batch_size: int
     lr: float | None
+    lr_schedule: LrSchedule
+    finetune_lr: float | None
+    label_smoothing: float
+    average_weights: float
+    freeze_batch_norm: bool
     weight_decay: float
     num_workers: int
     logdir: Path
@@ -284,10 +291,47 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         "with adamw 0.0005)",
     )
     add(
+        "--lr-schedule",
+        choices=get_args(LrSchedule),
+        default="step",
+        help="step: the original's, which falls by steps and never ends; cosine: grows in "
+        "the first epoch, and falls to 0 in the last (default: %(default)s)",
+    )
+    add(
+        "--finetune-lr",
+        type=_positive,
+        metavar="LR",
+        help="learning rate of the epochs with --finetune (default: --lr)",
+    )
+    add(
         "--weight-decay",
         type=_not_negative,
         default=1e-5,
         help="(default: %(default)s)",
+    )
+    add(
+        "--label-smoothing",
+        type=cli.fraction,
+        default=0.0,
+        metavar="SHARE",
+        help="spread so much of the truth over all labels (default: %(default)s)",
+    )
+    add(
+        "--average-weights",
+        nargs="?",
+        type=_not_negative,
+        const=_AVERAGE_EPOCHS,
+        default=0.0,
+        metavar="EPOCHS",
+        help="measure and keep the mean of the weights of the last EPOCHS or so, which "
+        "is steadier than any of them (default: not; without a number "
+        f"{_AVERAGE_EPOCHS:g})",
+    )
+    add(
+        "--freeze-batch-norm",
+        action="store_true",
+        help="keep the means of batch normalisation that the weights came with, which "
+        "helps where crops are few",
     )
     add(
         "--optimizer",
@@ -870,6 +914,11 @@ def _params(args: Arguments) -> tuple[RunParams, Choices]:
         padding=args.padding or "tf",
         augmentation=args.augmentation,
         optimizer=args.optimizer,
+        lr_schedule=args.lr_schedule,
+        finetune_lr=args.finetune_lr,
+        label_smoothing=args.label_smoothing,
+        average_weights=args.average_weights,
+        freeze_batch_norm=args.freeze_batch_norm,
         cache_features=args.cache_features,
         crop_cache=not args.no_crop_cache and args.epochs > 1,
         version=version("cameratraps-classifier"),
@@ -888,8 +937,12 @@ def _check_usage(parser: argparse.ArgumentParser, args: Arguments) -> None:
     if args.resume is None:
         if args.dataset_dir is None or args.cropped_images_dir is None:
             parser.error("DATASET_DIR and CROPPED_IMAGES_DIR are required")
-        if args.cache_features and not args.finetune:
-            parser.error("--cache-features is for epochs with --finetune")
+        for flag in ("cache_features", "finetune_lr"):
+            if getattr(args, flag) and not args.finetune:
+                spelled = flag.replace("_", "-")
+                parser.error(f"--{spelled} is for epochs with --finetune")
+        if args.label_smoothing == 1:
+            parser.error("--label-smoothing: 1 leaves nothing of the truth")
         return
     told = [
         action.option_strings[0]

@@ -25,6 +25,11 @@ Written by ``train_classifier``; read by it when a run goes on, by ``evaluate_mo
      "augmentation": "standard",
      "optimizer": "rmsprop",
      "precision": "float32",
+     "lr_schedule": "cosine",
+     "finetune_lr": null,
+     "label_smoothing": 0.0,
+     "average_weights": 2.0,
+     "freeze_batch_norm": false,
      "cache_features": false,
      "crop_cache": true,
      "processes": 1,
@@ -59,11 +64,13 @@ FILENAME = "params.json"
 Padding = Literal["tf", "symmetric"]
 Augmentation = Literal["none", "original", "standard"]
 Optimizer = Literal["rmsprop", "sgd", "adamw"]
+LrSchedule = Literal["step", "cosine"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Positive = Annotated[int, msgspec.Meta(ge=1)]
 _Side = Annotated[int, msgspec.Meta(ge=8, le=4096)]
+_Rate = Annotated[float, msgspec.Meta(gt=0)]
 _Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -92,6 +99,11 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
         augmentation: how examples are varied.
         optimizer: which one, or None for what goes with the architecture.
         precision: of the network's sums.
+        lr_schedule: how the learning rate changes; see ``modeling.optimisers``.
+        finetune_lr: highest rate of the finetune epochs, above 0, or None for ``lr``.
+        label_smoothing: share of the truth that is spread over all labels, in [0, 1).
+        average_weights: epochs over which weights are averaged; 0 for none.
+        freeze_batch_norm: batch normalisation keeps the means it came with.
         cache_features: in the finetune epochs, compute features once.
         crop_cache: crops are made small before they are varied, and kept so.
         processes: number of processes that trained together.
@@ -109,7 +121,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     weight_by_detection_conf: bool | _Name = False
     epochs: _Count = 0
     batch_size: _Positive = 256
-    lr: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    lr: _Rate | None = None
     weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 1e-5
     num_workers: _Count = 8
     logdir: str = "."
@@ -120,6 +132,11 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     augmentation: Augmentation = "original"
     optimizer: Optimizer | None = None
     precision: Precision = "float32"
+    lr_schedule: LrSchedule = "step"
+    finetune_lr: _Rate | None = None
+    label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    average_weights: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    freeze_batch_norm: bool = False
     cache_features: bool = False
     crop_cache: bool = False
     processes: _Positive = 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from classification.modeling.networks import StateDict
 
 FILENAME = "resume.pt"
-_FORMAT = "cameratraps-classifier resume 1"
+_FORMAT = "cameratraps-classifier resume 2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Saved:
         model: the weights; empty once the run is trained.
         optimizer: its state.
         scaler: state of the scaling of float16 gradients.
+        average: mean of the weights, where it is wanted; empty once the run is trained.
         best_epoch: with the best val accuracy so far; None before the first.
         best_accuracy: that accuracy, in percent.
         measured: of the best epoch, sums by split (see ``epoch_sums``).
@@ -55,6 +56,7 @@ class Saved:
     model: StateDict = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    average: StateDict = field(default_factory=dict)
     best_epoch: int | None = None
     best_accuracy: float = -1.0
     measured: dict[str, torch.Tensor] = field(default_factory=dict)

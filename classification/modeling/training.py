@@ -3,7 +3,7 @@
 An epoch draws as many examples as train has, looks at val, and at test where val is better
 than ever, which is when the network is kept. After eight epochs in a row that are not, the
 run ends. In the first ``finetune`` epochs only the last layer learns, and the rest is as it
-is in evaluation.
+is in evaluation; if the whole network learns after them, the eight epochs count from there.
 
 What a step does follows from (seed, epoch, step) and the weights alone: order and pixels of
 its examples, what dropout drops, the rate. So a run that goes on from ``resume.pt`` ends
@@ -36,9 +36,11 @@ from classification.modeling import (
     resuming,
     training_data,
 )
+from classification.modeling.averaging import Average
 from classification.modeling.checkpoints import Checkpoint
 from classification.modeling.epoch_sums import EpochSums
 from classification.modeling.extremes import Extremes
+from classification.modeling.optimisers import Schedule
 from classification.modeling.pace import Pace
 from classification.modeling.training_data import TrainLoader
 from classification.runtime import progress
@@ -186,6 +188,8 @@ class Training:
             self._scaler.load_state_dict(saved.scaler)
         self._failed = dict(saved.failed)
         self._loaders = {split: self._loader(split) for split in setup.splits}
+        self._schedule = self._scheduled()
+        self._average = self._averaged()
         self._features: dict[str, Features] = {}
         self._model: tuple[bool, nn.Module] | None = None
         self._saved_at = time.monotonic()
@@ -201,8 +205,8 @@ class Training:
         with ExitStack() as stack:
             self._open_caches(stack)
             for epoch in range(self.saved.epoch, self._setup.params.epochs):
-                best = self.saved.best_epoch
-                if best is not None and epoch > best + PATIENCE:
+                if self._is_hopeless(epoch):
+                    best = self.saved.best_epoch
                     self._say("no better epoch than %d in %d: done", best, PATIENCE)
                     break
                 self._run_epoch(epoch)
@@ -211,12 +215,47 @@ class Training:
             is_trained=True,
             model={},
             optimizer={},
+            average={},
             sums=None,
             failed=self._failed,
-            weights_sha256=checkpoints.fingerprint(self._network.state_dict()),
+            weights_sha256=checkpoints.fingerprint(self._shown.state_dict()),
         )
         self._write()
         return self.saved
+
+    def _scheduled(self) -> Schedule:
+        setup, params = self._setup, self._setup.params
+        return Schedule(
+            kind=params.lr_schedule,
+            optimizer=setup.optimizer,
+            lr=setup.lr,
+            head_lr=params.finetune_lr or setup.lr,
+            head_epochs=params.finetune,
+            epochs=params.epochs,
+            steps=self._loaders["train"].steps,
+        )
+
+    def _is_hopeless(self, epoch: int) -> bool:
+        """Says whether no epoch was better for too long, in the phase that it is in."""
+        best, params = self.saved.best_epoch, self._setup.params
+        # Where the whole network is still to learn, the last layer alone may stand still.
+        begin = params.finetune if params.finetune < params.epochs else 0
+        return best is not None and epoch > max(best, begin) + PATIENCE
+
+    def _averaged(self) -> Average | None:
+        """Returns the mean of the weights so far, where it is wanted."""
+        epochs = self._setup.params.average_weights
+        if not epochs:
+            return None
+        average = Average(self._network, epochs * self._loaders["train"].steps)
+        if self.saved.average:
+            networks.load_weights(average.network, self.saved.average)
+        return average
+
+    @property
+    def _shown(self) -> nn.Module:
+        """Returns the network that is measured and kept."""
+        return self._network if self._average is None else self._average.network
 
     def _say(self, text: str, *values: object) -> None:
         if self._group.is_first:
@@ -255,8 +294,6 @@ class Training:
 
     def _run_epoch(self, epoch: int) -> None:
         params = self._setup.params
-        lr = optimisers.rate(self._setup.optimizer, self._setup.lr, epoch)
-        optimisers.set_rate(self._optimizer, lr)
         started, first_step = time.monotonic(), self.saved.step
         train = self._learn_epoch(epoch, first_step)
         seconds = time.monotonic() - started
@@ -269,8 +306,9 @@ class Training:
             sums["test"] = self._look("test", epoch, measured)
         self._pace.looked()
         if self._board is not None:
-            steps = self._loaders["train"].steps - first_step
-            self._board.scalar("lr", lr, epoch)
+            every = self._schedule.steps
+            steps = every - first_step
+            self._board.scalar("lr", self._schedule.at(epoch, every // 2), epoch)
             speed = steps * params.batch_size / max(seconds, 1e-9)
             self._board.scalar("images_per_second", speed, epoch)
             self._board.flush()
@@ -333,7 +371,7 @@ class Training:
         checkpoints.write(
             setup.folder / checkpoints.filename(epoch),
             Checkpoint(
-                model=self._network.state_dict(),
+                model=self._shown.state_dict(),
                 epoch=epoch,
                 val_accuracy=val.top1,
                 optimizer=self._optimizer.state_dict(),
@@ -401,6 +439,8 @@ class Training:
     def _prepare(self, *, only_head: bool) -> None:
         """Lets the last layer learn alone, or everything."""
         self._network.train(not only_head)
+        if self._setup.params.freeze_batch_norm:
+            networks.freeze_batch_norm(self._network)
         prefixes = tuple(f"{name}." for name in self._head)
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(not only_head or name.startswith(prefixes))
@@ -420,6 +460,7 @@ class Training:
         if total:
             params = self._setup.params
             torch.manual_seed(step_seed(params.seed, *place, self._group.rank))
+            optimisers.set_rate(self._optimizer, self._schedule.at(*place))
             logits, labels, losses = self._compute(model, batch, learns=True)
             # Gradients are averaged over processes, whose batches may differ in size.
             loss = losses.sum() * (self._group.world / total)
@@ -427,6 +468,8 @@ class Training:
             self._scaler.step(self._optimizer)
             self._scaler.update()
             self._optimizer.zero_grad(set_to_none=True)
+            if self._average is not None:
+                self._average.add(self._network, self.saved.steps_trained + 1)
             sums.add(logits, labels, losses)
             if params.log_extreme_examples:
                 found.add(_probabilities(logits), batch.labels.numpy(), batch.places)
@@ -453,7 +496,12 @@ class Training:
         return (
             logits,
             labels,
-            functional.cross_entropy(logits, labels, reduction="none"),
+            functional.cross_entropy(
+                logits,
+                labels,
+                reduction="none",
+                label_smoothing=self._setup.params.label_smoothing if learns else 0.0,
+            ),
         )
 
     def _logits(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -469,7 +517,7 @@ class Training:
                 values = training_data.normalise(values, self._setup.normalisation)
                 logits: torch.Tensor = model(values)
             else:
-                logits = self._network.get_submodule(self._head[0])(values)
+                logits = model.get_submodule(self._head[0])(values)
         return logits
 
     def _look(
@@ -483,8 +531,8 @@ class Training:
     def measure(self, split: str, *, only_head: bool = False) -> _Seen:
         """Looks at all examples of a split, as they are."""
         setup = self._setup
-        self._network.eval()
-        self._group.share_buffers(self._network)
+        network = self._shown.eval()
+        self._group.share_buffers(network)
         sums = EpochSums(len(setup.labels), self._group.device)
         found = Extremes(len(setup.labels), setup.params.log_extreme_examples)
         every = 1 + len(setup.splits[split]) * len(setup.labels) // _CURVE_CELLS
@@ -495,9 +543,7 @@ class Training:
                 self._note_failed(split, batch)
                 if not len(batch.labels):
                     continue
-                logits, labels, losses = self._compute(
-                    self._network, batch, learns=False
-                )
+                logits, labels, losses = self._compute(network, batch, learns=False)
                 weights = batch.weights.to(logits.device)
                 sums.add(
                     logits,
@@ -588,6 +634,7 @@ class Training:
             model=self._network.state_dict(),
             optimizer=self._optimizer.state_dict(),
             scaler=self._scaler.state_dict(),
+            average={} if self._average is None else self._shown.state_dict(),
             sums=sums,
             failed=self._failed,
         )

@@ -209,6 +209,8 @@ def test_half_precision(base: Path) -> None:
             "run crops --cache-features",
             "--cache-features is for epochs with --finetune",
         ),
+        ("run crops --finetune-lr 1", "--finetune-lr is for epochs with --finetune"),
+        ("run crops --label-smoothing 1", "1 leaves nothing of the truth"),
         ("--resume logs --epochs 3 --seed 4", "--seed, --epochs: the run's own params"),
         ("run crops --lr 0", "0 is not above 0"),
         ("run crops --lr nan", "nan is not a number from 0 on"),
@@ -289,7 +291,10 @@ def kill_in_epoch(process: subprocess.Popen[str], logs: Path, *, epoch: int) -> 
     pytest.fail("never came so far")
 
 
-KILLED = "--epochs 6 --save-steps 1 --num-workers 2 --label-weighted"
+KILLED = (
+    "--epochs 6 --save-steps 1 --num-workers 2 --label-weighted --lr-schedule cosine "
+    "--average-weights"
+)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -147,6 +147,45 @@ def test_it_ends_after_eight_epochs_without_a_better_one(
     assert "no better epoch than 0 in 8" in caplog.text
 
 
+def test_the_last_layer_alone_does_not_end_a_run(base: Path) -> None:
+    setup = make_setup(base, epochs=12, finetune=11, cache_features=True, lr=1e-9)
+    assert train(setup)[1].epoch == 12
+
+
+def test_averaged_weights_are_what_is_kept(base: Path) -> None:
+    setup = make_setup(base, epochs=1, average_weights=2.0)
+    built, _ = train(setup)
+    before, last, mean = (
+        one["fc.weight"]
+        for one in (network().state_dict(), built.state_dict(), kept(setup).model)
+    )
+    # 24 crops by 8: three steps, of which the last counts 9 in 13.
+    assert not torch.equal(mean, last)
+    assert (mean - last).abs().sum() < (mean - before).abs().sum()
+
+
+def test_smoothed_labels_are_for_learning_alone(base: Path) -> None:
+    plain, smooth = (
+        train(make_setup(base, epochs=1, lr=1e-9, label_smoothing=share))[1].measured
+        for share in (0.0, 0.5)
+    )
+    assert torch.allclose(plain["val"], smooth["val"], rtol=1e-4)
+    assert not torch.allclose(plain["train"], smooth["train"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_batch_normalisation_keeps_its_means_if_told(
+    base: Path, *, frozen: bool
+) -> None:
+    before = network().state_dict()
+    after = train(make_setup(base, epochs=1, freeze_batch_norm=frozen))[0].state_dict()
+    kept_means = {
+        torch.equal(after[name], before[name]) for name in before if "running" in name
+    }
+    assert kept_means == {frozen}
+    assert not torch.equal(after["fc.weight"], before["fc.weight"])
+
+
 def test_d25_an_accuracy_of_nothing_is_the_best_so_far(base: Path) -> None:
     """Where no val crop is recognised in any epoch, the first epoch is kept."""
     rows = training_world.make(base)
@@ -206,7 +245,13 @@ def test_where_a_run_is_is_noted_every_few_steps(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each state that was noted leads to the same end."""
-    setup = make_setup(base, epochs=2, augmentation="standard")
+    setup = make_setup(
+        base,
+        epochs=2,
+        augmentation="standard",
+        average_weights=1.0,
+        lr_schedule="cosine",
+    )
     setup = training.replace(setup, save_steps=2)
     noted: list[Saved] = []
     write = resuming.write
