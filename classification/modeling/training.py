@@ -193,7 +193,7 @@ class Training:
         self._features: dict[str, Features] = {}
         self._model: tuple[bool, nn.Module] | None = None
         self._saved_at = time.monotonic()
-        self._pace = Pace(epochs=params.epochs, steps=self._loaders["train"].steps)
+        self._pace = self._paced(saved.epoch)
 
     def run(self) -> Saved:
         """Trains until the end; returns where the run is then.
@@ -222,6 +222,20 @@ class Training:
         )
         self._write()
         return self.saved
+
+    def _paced(self, epoch: int) -> Pace:
+        """Returns the clock of the phase that an epoch is in; phases differ in speed."""
+        params = self._setup.params
+        end = params.epochs
+        if epoch < params.finetune:
+            end = min(end, params.finetune)
+        return Pace(epochs=end, steps=self._loaders["train"].steps)
+
+    def _left(self, epoch: int, step: int) -> str:
+        """Says how long the run will take."""
+        left = f"at most {pace.readable(self._pace.left_s(epoch, step))} left"
+        is_all = self._pace.epochs == self._setup.params.epochs
+        return left if is_all else f"{left} for the last layer alone"
 
     def _scheduled(self) -> Schedule:
         setup, params = self._setup, self._setup.params
@@ -391,20 +405,22 @@ class Training:
             best = f", best so far (test top-1 {measured['test'].top1:.1f} %)"
         self._say(
             "epoch %d: train loss %.3f, top-1 %.1f %%; val loss %.3f, top-1 %.1f %%%s; "
-            "at most %s left",
+            "%s",
             epoch,
             train.loss,
             train.top1,
             val.loss,
             val.top1,
             best,
-            pace.readable(self._pace.left_s(epoch + 1, 0)),
+            self._left(epoch + 1, 0),
         )
 
     def _learn_epoch(self, epoch: int, first_step: int) -> _Seen:
         params = self._setup.params
         only_head = epoch < params.finetune
         self._prepare(only_head=only_head)
+        if epoch == params.finetune:
+            self._pace = self._paced(epoch)
         source = self._source("train", only_head=only_head)
         model = self._wrapped(only_head=only_head)
         sums = EpochSums(len(self._setup.labels), self._group.device)
@@ -648,11 +664,11 @@ class Training:
     def _tell_pace(self, epoch: int, step: int) -> None:
         if self._group.is_first and self._pace.is_time_to_tell():
             _logger.info(
-                "epoch %d, step %d of %d; at most %s left",
+                "epoch %d, step %d of %d; %s",
                 epoch,
                 step,
                 self._pace.steps,
-                pace.readable(self._pace.left_s(epoch, step)),
+                self._left(epoch, step),
             )
 
 

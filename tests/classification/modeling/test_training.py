@@ -152,6 +152,16 @@ def test_the_last_layer_alone_does_not_end_a_run(base: Path) -> None:
     assert train(setup)[1].epoch == 12
 
 
+def test_the_time_left_is_that_of_a_phase(
+    base: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    train(make_setup(base, epochs=2, finetune=1))
+    first, second = [text for text in caplog.messages if text.startswith("epoch ")]
+    assert first.endswith("at most 0 min 00 s left for the last layer alone")
+    assert second.endswith("at most 0 min 00 s left")
+
+
 def test_averaged_weights_are_what_is_kept(base: Path) -> None:
     setup = make_setup(base, epochs=1, average_weights=2.0)
     built, _ = train(setup)
