@@ -32,7 +32,7 @@ def queried(tmp_path: Path) -> Path:
 
 def run(queried: Path, *words: str) -> int:
     images = queried.parents[1] / "images"
-    return main([str(queried), "--images-dir", str(images), *words])
+    return main([str(queried), *words, "--images-dir", str(images)])
 
 
 def test_what_is_not_here_is_listed_by_dataset(queried: Path, capsys: Capture) -> None:
