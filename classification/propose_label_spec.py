@@ -26,8 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from classification.artifacts import dataset_csv, label_spec, taxonomy_csv
 from classification.labels import proposing
 from classification.labels.wanted import (
@@ -144,12 +142,9 @@ def run(
         candidates = query.find(store, taxonomy.labels, {})
         counts = store.count_labels()
         datasets = frozenset(map(normal, store.datasets))
-    taken = candidates.kind != query.NONE
-    taken &= candidates.is_image
-    images = np.bincount(candidates.kind[taken], minlength=len(candidates.pairs))
     proposed = proposing.propose(
         taxonomy,
-        dict(zip(candidates.pairs, images.tolist(), strict=True)),
+        candidates.count(),
         min_images=options.min_images,
         exclude=exclude,
     )
@@ -165,7 +160,7 @@ def run(
     )
     vocabulary = Vocabulary(taxonomy, frozenset(counts), datasets)
     labels = _look_up(specs, vocabulary, candidates)
-    _print(proposed, _count_locations(candidates, labels, taken))
+    _print(proposed, _count_locations(candidates, labels))
     if output is not None:
         label_spec.write(output, specs, indent=1)
     _tell(proposed, taxonomy, counts, output)
@@ -198,13 +193,10 @@ def _look_up(
 
 
 def _count_locations(
-    candidates: Candidates,
-    labels: Sequence[tuple[str, ...]],
-    taken: np.typing.NDArray[np.bool_],
+    candidates: Candidates, labels: Sequence[tuple[str, ...]]
 ) -> Counter[str]:
-    return Counter(
-        count.label for count in query.count_locations(candidates, labels, taken)
-    )
+    counts = query.count_locations(candidates, labels, candidates.images)
+    return Counter(count.label for count in counts)
 
 
 def _print(proposed: Proposed, locations: Mapping[str, int]) -> None:

@@ -123,6 +123,21 @@ def to_specs(
     }
 
 
+def outline(proposed: Proposed, taxonomy: Taxonomy) -> Iterator[str]:
+    """Yields the part of the tree that has labels, a taxon a line, each below its parent.
+
+    A line that begins with a label's images is that of its taxon; one that begins with
+    blanks has no label of its own, and is there for those below it.
+    """
+    images_by_taxon = {label.taxon: label.images for label in proposed.labels}
+    shown = {above for taxon in images_by_taxon for above in taxonomy.path(taxon)}
+    width = max((len(str(n)) for n in images_by_taxon.values()), default=0)
+    for taxon in taxonomy:
+        if taxon in shown:
+            count = str(images_by_taxon.get(taxon, "")).rjust(width)
+            yield f"{count} {'  ' * len(taxonomy.path(taxon))}{taxon}"
+
+
 def find_taxon(text: str, taxonomy: Taxonomy) -> Taxon | None:
     """Returns the taxon that ``<level>: <name>`` or ``<level> <name>`` names, or None.
 

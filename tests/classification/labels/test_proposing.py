@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classification.labels.proposing import find_taxon, propose, to_specs
+from classification.labels.proposing import find_taxon, outline, propose, to_specs
 from classification.labels.wanted import (
     Vocabulary,
     check_disjoint,
@@ -100,6 +100,20 @@ def test_a_label_takes_three_times_the_mean_unless_told() -> None:
     assert limits == {3 * 111 // 2}
     specs = to_specs(found, TAXONOMY, is_limited=False)
     assert {spec.max_count for spec in specs.values()} == {None}
+
+
+def test_the_outline_shows_the_tree_of_labels() -> None:
+    images = counts(idfg_deer=12, idfg_elk=100, caltech_turkey=3)
+    found = propose(TAXONOMY, images, min_images=10)
+    assert list(outline(found, TAXONOMY)) == [
+        "      kingdom animalia",
+        "        phylum chordata",
+        "          class mammalia",
+        "            order artiodactyla",
+        " 12           family cervidae",
+        "                genus cervus",
+        "100               species cervus canadensis",
+    ]
 
 
 PEOPLE = build_graph(
