@@ -121,7 +121,7 @@ class Candidates:
     @property
     def images(self) -> NDArray[np.bool_]:
         """Returns which images have a kind, and files named as images are, [images]."""
-        return (self.kind != NONE) & self.is_image
+        return np.asarray((self.kind != NONE) & self.is_image, np.bool_)
 
     def count(self) -> dict[DatasetLabel, int]:
         """Counts these by what their kind is."""
