@@ -8,10 +8,23 @@ import shlex
 import zipfile
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from classification.artifacts import (
+    dataset_list,
+    image_status,
+    label_index,
+    predictions,
+    queried_images,
+)
+from classification.artifacts.dataset_list import DatasetEntry
+from classification.artifacts.image_status import Status
+from classification.artifacts.queried_images import QueriedBox, QueriedImage
+from detection.boxes import Box
 from tests import docs
 from tests.commands import COMMANDS, ROOT, SCRIPTS, command, find, parser
+from tests.web import serving_folder
 from tests.world import label_row, photograph, save_jpeg, write_taxonomy
 
 if TYPE_CHECKING:
@@ -133,3 +146,87 @@ def test_the_way_from_lila_leads_to_splits(
     splits = json.loads((tmp_path / "run/splits.json").read_bytes())
     assert all(len(splits[split]) >= 1 for split in ("train", "val", "test"))
     assert sum(map(len, splits.values())) == 4
+
+
+def _evaluation(folder: Path) -> None:
+    """Writes what evaluate_model leaves of two crops, one of a drawn box, one found."""
+    crops = ["caltech/a.jpg___crop00.jpg", "caltech/b c.jpg___crop00_mdv4.1.jpg"]
+    numbers = np.array([[0.8, 0.2], [0.3, 0.7]], np.float32)
+    labels, weights = ["elk", "elk"], np.ones(2, np.float32)
+    rows = predictions.Evaluated(crops, labels, weights, numbers)
+    names = ("elk", "moose")
+    label_index.write(folder / "run/label_index.json", names)
+    results = folder / "run/20261122_204715/outputs_test.csv.gz"
+    predictions.write_evaluated(results, names, [rows])
+    drawn = (QueriedBox("animal", Box(0.1, 0.2, 0.3, 0.4)),)
+    images = {
+        "caltech/a.jpg": QueriedImage("caltech", "elk", ("elk",), boxes=drawn),
+        "caltech/b c.jpg": QueriedImage("caltech", "elk", ("elk",)),
+    }
+    queried_images.write(folder / "run/queried_images.json", images)
+    box = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.5, 0.5]}
+    cached = {
+        "info": {"detector": "megadetector_v4.1", "format_version": "1.0"},
+        "detection_categories": {"1": "animal"},
+        "images": [{"file": "b c.jpg", "detections": [box]}],
+    }
+    cache = folder / "mdcache/v4.1/caltech.json"
+    cache.parent.mkdir(parents=True)
+    cache.write_text(json.dumps(cached), encoding="utf-8")
+
+
+def _lists(folder: Path) -> None:
+    """Writes the lists of images of the page's examples, and a broken image."""
+    (folder / "candidates.txt").write_text("caltech/a.jpg\n", encoding="utf-8")
+    entry = {"file": "caltech/a.jpg", "download_id": "one", "new_entry": True}
+    (folder / "entries.json").write_text(json.dumps([entry]), encoding="utf-8")
+    save_jpeg(folder / "images/caltech/a.jpg", photograph(64, 48))
+    (folder / "images/caltech/broken.jpg").write_bytes(b"no image")
+    log = {"images_failed_download_or_crop": ["caltech/broken.jpg", "caltech/a.jpg"]}
+    path = folder / "crop_detections_log_20261122_204715.json"
+    path.write_text(json.dumps(log), encoding="utf-8")
+
+
+def test_the_ways_of_review_md_lead_somewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _evaluation(tmp_path)
+    _lists(tmp_path)
+    for number, name in enumerate(("a.jpg", "b c.jpg")):
+        save_jpeg(tmp_path / "served/caltech" / name, photograph(64, 48, seed=number))
+    text = (ROOT / "docs/review.md").read_text(encoding="utf-8")
+    way = tmp_path / "way.md"
+    sections = [f"\n## {title}\n" for title in ("Evaluation", "Fetching")]
+    parts = [
+        text.partition(head.rstrip())[2].partition("\n## ")[0] for head in sections
+    ]
+    way.write_text("".join(parts), encoding="utf-8")
+    with serving_folder(tmp_path / "served") as web:
+        entry = DatasetEntry(base_url=f"{web.url}/caltech/")
+        dataset_list.write(tmp_path / "megadb", {"caltech": entry})
+        for line in command_lines(way):
+            name = find(_script(line))
+            assert name is not None
+            words = shlex.split(line.replace("https://example.org", web.url))
+            assert command(name).main(words[1:]) == 0, line
+    folder = tmp_path / "run/20261122_204715"
+    merged = json.loads((folder / "outputs_test.json").read_bytes())
+    first, second = (image["detections"][0] for image in merged["images"])
+    assert first["classifications"] == [["0", 0.8], ["1", 0.2], ["1000000", 1.0]]
+    assert merged["classification_categories"]["1000000"] == "label: elk"
+    relative = folder / "outputs_json_test_set_relative_conf.json"
+    _, second = (
+        i["detections"][0] for i in json.loads(relative.read_bytes())["images"]
+    )
+    assert second["classifications"] == [["1", 0.4]]
+    assert (tmp_path / "images/caltech/b c.jpg").exists()
+    assert (tmp_path / "to_review/caltech/b c.jpg").exists()
+    assert (tmp_path / "to_review/one.jpg").exists()
+    status = {
+        row.image: row.status for row in image_status.read(tmp_path / "failed.csv")
+    }
+    assert status == {
+        "caltech/a.jpg": Status.GOOD,
+        "caltech/broken.jpg": Status.BAD,
+    }

@@ -26,7 +26,9 @@ from classification.artifacts import (
     detector_calibration,
     evaluation,
     image_counts,
+    image_entries,
     image_list,
+    image_status,
     label_index,
     label_spec,
     label_spec_csv,
@@ -119,6 +121,12 @@ FORMATS = [
     Format("label_spec.csv", label_spec_csv.read),
     Format("taxonomy.csv", taxonomy_csv.read),
     Format("images.json", image_list.read),
+    Format("image_entries.json", lambda path: list(image_entries.read(path))),
+    Format(
+        "image_status.csv",
+        lambda path: list(image_status.read(path)),
+        lambda source, copy: image_status.write(copy, image_status.read(source)),
+    ),
     Format(
         "queried_images.json",
         queried_images.read,

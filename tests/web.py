@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import (
+    BaseHTTPRequestHandler,
+    SimpleHTTPRequestHandler,
+    ThreadingHTTPServer,
+)
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,39 @@ def serving(*replies: Reply) -> Iterator[Web]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with _running(web, Handler):
+        yield web
+
+
+@contextmanager
+def serving_folder(folder: Path) -> Iterator[Web]:
+    """Serves the files below a folder; what it does not have is 404."""
+    web = Web("")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            web.asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with _running(web, partial(Handler, directory=str(folder))):
+        yield web
+
+
+@contextmanager
+def _running(
+    web: Web, handler: Callable[..., BaseHTTPRequestHandler]
+) -> Iterator[None]:
+    """Runs a server in the block, and notes its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = False  # so that closing waits for answers
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     web.url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield web
+        yield
     finally:
         server.shutdown()
         thread.join()

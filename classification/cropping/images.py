@@ -29,6 +29,9 @@ _FORMATS = (
     *(name for name in ("WEBP", "AVIF") if features.check(name.lower())),
 )
 
+# How Pillow words it, whatever the format; a test of each would tell another wording.
+_TRUNCATED = "image file is truncated"
+
 _TURN_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,6 +50,10 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Our own limit is checked from the header, per image; Pillow's is process-wide.
 Image.MAX_IMAGE_PIXELS = None
+
+
+class TruncatedError(ItemError):
+    """The file ends before its picture does; what is there could be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,8 @@ def open_image(
         apply_exif: turn the image upright by its EXIF orientation.
 
     Raises:
-        ItemError: not an image, truncated, damaged, or too large; says which.
+        TruncatedError: the header is sound, and the file ends too early.
+        ItemError: not an image, damaged, or too large; says which.
     """
     try:
         # Some packages of models switch this on for the whole process: half an image
@@ -94,7 +102,8 @@ def open_image(
     except MemoryError:
         raise ItemError("not enough memory to decode it") from None
     except Exception as error:  # a decoder fed with hostile bytes raises anything
-        raise ItemError(f"cannot decode: {_text(error)}") from error
+        kind = TruncatedError if _TRUNCATED in str(error) else ItemError
+        raise kind(f"cannot decode: {_text(error)}") from error
 
 
 def read_header(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:

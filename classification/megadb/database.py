@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,8 +65,10 @@ def connect(
                 "preserve_insertion_order": "true",
             }
             with duckdb.connect(database, config=config) as connection:
-                # It goes to stdout, which is for data.
-                connection.execute("SET enable_progress_bar = false")
+                # It goes to stdout, which is for data. In a notebook DuckDB refuses to
+                # be told so where it could draw none anyway, for want of ipywidgets.
+                with suppress(duckdb.InvalidInputException):
+                    connection.execute("SET enable_progress_bar = false")
                 yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             reason = str(error).splitlines()[0]

@@ -118,6 +118,16 @@ class Candidates:
     several: int
     corrections: Mapping[str, Corrections]
 
+    @property
+    def images(self) -> NDArray[np.bool_]:
+        """Returns which images have a kind, and files named as images are, [images]."""
+        return np.asarray((self.kind != NONE) & self.is_image, np.bool_)
+
+    def count(self) -> dict[DatasetLabel, int]:
+        """Counts these by what their kind is."""
+        counts = np.bincount(self.kind[self.images], minlength=len(self.pairs))
+        return dict(zip(self.pairs, counts.tolist(), strict=True))
+
 
 def find(
     store: MetadataStore,

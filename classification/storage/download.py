@@ -14,8 +14,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from classification.runtime.addresses import shown
 from classification.runtime.atomic import replacing
@@ -23,11 +25,14 @@ from classification.runtime.errors import StorageError
 from classification.runtime.progress import bar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 20
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NOTHING_THERE = frozenset({404, 410})
 
 _logger = logging.getLogger(__name__)
 
@@ -53,8 +58,20 @@ class DownloadError(StorageError):
     """What an address names cannot be had, or is not what was expected."""
 
 
+class MissingError(DownloadError):
+    """The server says that there is nothing at the address."""
+
+
+class NoAnswerError(DownloadError):
+    """What may pass did not, however often it was tried."""
+
+
 class _PassingError(Exception):
     """Worth another try; the text is the reason alone."""
+
+
+class _NothingCameError(_PassingError):
+    """An answer without a byte; the last try's is taken as it is."""
 
 
 def fetch(
@@ -77,26 +94,63 @@ def fetch(
         DownloadError: it cannot be had, or has another digest.
         StorageError: ``target`` cannot be written.
     """
-    for number in range(1, patience.tries + 1):
+    _insist(url, partial(_try_once, url, target, checksum, patience), patience)
+
+
+def read(url: str, *, max_bytes: int, patience: Patience = Patience()) -> bytes:
+    """Returns what is at ``url``.
+
+    Args:
+        url: of http or https; it may hold a token, which no message shows.
+        max_bytes: more than this is refused.
+        patience: how long to wait, and how often to try.
+
+    Raises:
+        MissingError: there is nothing.
+        NoAnswerError: no try got all of it.
+        DownloadError: it cannot be had.
+    """
+    return _insist(url, partial(_read_once, url, max_bytes, patience), patience)
+
+
+def exists(url: str, *, patience: Patience = Patience()) -> bool:
+    """Says whether there is something at ``url``, without reading it.
+
+    Raises:
+        DownloadError: it cannot be told.
+    """
+    try:
+        _insist(url, partial(_ask_once, url, patience), patience)
+    except MissingError:
+        return False
+    return True
+
+
+def _insist(url: str, attempt: Callable[[], T], patience: Patience) -> T:
+    """Makes an attempt until it succeeds, or fails for good."""
+    for number in range(1, patience.tries):
         try:
-            _try_once(url, target, checksum, patience)
+            return attempt()
         except _PassingError as error:
-            if number == patience.tries:
-                raise DownloadError(
-                    f"cannot download {shown(url)}: {error} (try {number} of {number})"
-                ) from None
             pause_s = patience.pause_s * 2 ** (number - 1)
             _logger.info("%s: %s; again in %g s", shown(url), error, pause_s)
             time.sleep(pause_s)
-        else:
-            return
+    try:
+        return attempt()
+    except _PassingError as error:
+        is_answer = isinstance(error, _NothingCameError)
+        kind = DownloadError if is_answer else NoAnswerError
+        raise kind(
+            f"cannot download {shown(url)}: {error} "
+            f"(try {patience.tries} of {patience.tries})"
+        ) from None
 
 
 def _try_once(url: str, target: Path, checksum: str, patience: Patience) -> None:
     algorithm, _, expected = checksum.partition(":")
     digest = hashlib.new(algorithm or "sha256", usedforsecurity=False)
     with replacing(target) as file:
-        for chunk in _receive(url, patience):
+        for chunk in _receive(url, patience, with_bar=True):
             digest.update(chunk)
             file.write(chunk)
         if not digest.hexdigest().startswith(expected):
@@ -106,18 +160,40 @@ def _try_once(url: str, target: Path, checksum: str, patience: Patience) -> None
             )
 
 
-def _receive(url: str, patience: Patience) -> Iterator[bytes]:
+def _read_once(url: str, max_bytes: int, patience: Patience) -> bytes:
+    data = bytearray()
+    for chunk in _receive(url, patience, with_bar=False):
+        data += chunk
+        if len(data) > max_bytes:
+            raise DownloadError(f"{shown(url)} is larger than {max_bytes} bytes")
+    return bytes(data)
+
+
+def _ask_once(url: str, patience: Patience) -> None:
+    with _reasons(url), _open(url, patience.silence_s):
+        pass
+
+
+def _receive(url: str, patience: Patience, *, with_bar: bool) -> Iterator[bytes]:
     """Yields the bytes behind ``url``, all of them."""
+    with _reasons(url), _open(url, patience.silence_s) as answer:
+        end_s = time.monotonic() + patience.limit_s
+        yield from _read_all(answer, end_s, with_bar=with_bar)
+
+
+@contextmanager
+def _reasons(url: str) -> Iterator[None]:
+    """Says in our words what goes wrong inside, and whether it may pass."""
     try:
-        with _open(url, patience.silence_s) as answer:
-            yield from _read_all(answer, time.monotonic() + patience.limit_s)
+        yield
     except urllib.error.HTTPError as error:
         error.close()  # it is the answer, too, with its connection
         phrase = http.client.responses.get(error.code, "")
         reason = f"HTTP {error.code} {phrase}".strip()
         if error.code in _TEMPORARY:
             raise _PassingError(reason) from None
-        raise DownloadError(f"cannot download {shown(url)}: {reason}") from None
+        kind = MissingError if error.code in _NOTHING_THERE else DownloadError
+        raise kind(f"cannot download {shown(url)}: {reason}") from None
     except (ValueError, http.client.InvalidURL):  # whose texts quote the address
         raise DownloadError(
             f"cannot download {shown(url)}: not an address of http or https"
@@ -146,21 +222,25 @@ def _open(url: str, silence_s: float) -> http.client.HTTPResponse:
     return answer
 
 
-def _read_all(answer: http.client.HTTPResponse, end_s: float) -> Iterator[bytes]:
+def _read_all(
+    answer: http.client.HTTPResponse, end_s: float, *, with_bar: bool
+) -> Iterator[bytes]:
     stated = answer.headers.get("Content-Length") or ""
     expected = int(stated) if stated.isdecimal() else None
     received = 0
-    with bar(None if expected is None else expected / 1e6, unit="MB") as progress:
+    total = None if expected is None else expected / 1e6
+    with bar(total, unit="MB") if with_bar else nullcontext() as progress:
         while chunk := answer.read1(_CHUNK_BYTES):
             received += len(chunk)
-            progress.update(len(chunk) / 1e6)
+            if progress is not None:
+                progress.update(len(chunk) / 1e6)
             yield chunk
             if time.monotonic() > end_s:
                 raise _PassingError(f"{received} bytes came, too slowly")
     if expected is not None and received != expected:
         raise _PassingError(f"{received} of {expected} bytes came")
     if not received:
-        raise _PassingError("nothing came")
+        raise _NothingCameError("nothing came")
 
 
 def _say(error: Exception) -> str:

@@ -9,6 +9,7 @@ from classification.artifacts import dataset_list
 from classification.runtime.errors import ConfigurationError
 from classification.storage.datasets import DatasetStore
 from classification.storage.layered import LayeredStore
+from classification.storage.local import LocalStore
 from taxonomy.graph import normal
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ def open_images(
     return LayeredStore(
         [
             DatasetStore(
-                {name: there[layer] for name, there in folders.items() if there[layer:]}
+                {
+                    name: LocalStore(there[layer])
+                    for name, there in folders.items()
+                    if there[layer:]
+                }
             )
             for layer in range(layers)
         ]

@@ -87,3 +87,80 @@ def test_any_bytes_are_read_or_refused(
         assert all(image_list.read(path))
     except ArtifactError as error:
         assert str(error).startswith(f"{path}: ")  # noqa: PT017 - read or refused, nothing else
+
+
+def test_a_text_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    path = write(tmp_path, "mislabeled_candidates_test_d.json", b"d/a.jpg\r\n\nd/b.jpg")
+    assert image_list.read_text(path) == ["d/a.jpg", "d/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the list is empty"),
+        (b"d/a.jpg\n\n/etc/passwd\n", "line 3: '/etc/passwd' is absolute"),
+        (b"d/../../a.jpg", "line 1: 'd/../../a.jpg' leaves its folder"),
+        (b"d\\a.jpg", "line 1: 'd\\\\a.jpg' holds a backslash"),
+    ],
+)
+def test_names_of_a_text_stay_in_a_folder(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = write(tmp_path, "a.txt", content)
+    with pytest.raises(ArtifactError) as refused:
+        image_list.read_text(path)
+    assert str(refused.value).startswith(f"{path}: {message}")
+
+
+LOG = b'{"step": "x", "failed": ["b.jpg"], "other": ["c.jpg", "b.jpg"]}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "keys", "names"),
+    [
+        ("a.json", b'\xef\xbb\xbf ["b.jpg"]', [], ["b.jpg"]),
+        ("a.json", b"b.jpg\r\nc.jpg\r\n", [], ["b.jpg", "c.jpg"]),
+        ("a.log", LOG, ["failed", "other"], ["b.jpg", "c.jpg", "b.jpg"]),
+        ("a.txt", b"[1]/b.jpg", [], ["[1]/b.jpg"]),
+        ("a.txt", b"", [], []),
+        ("a.json", b"[]", [], []),
+    ],
+)
+def test_either_form_is_told_by_what_is_in_it(
+    tmp_path: Path, name: str, content: bytes, keys: list[str], names: list[str]
+) -> None:
+    assert image_list.read_any(write(tmp_path, name, content), keys) == names
+
+
+@pytest.mark.parametrize(
+    ("content", "keys", "message"),
+    [
+        (LOG, [], "no list is under the key ''; lists are under: failed, other"),
+        (LOG, ["step"], "no list is under the key 'step'; lists are under: failed"),
+        (b'["a"]', ["failed"], "expected an object with the key failed"),
+        (b'{"failed": [3]}', ["failed"], "failed[0]: expected the name of a file"),
+        (b"a.jpg", ["failed"], "not JSON"),
+    ],
+)
+def test_a_key_without_a_list_is_refused(
+    tmp_path: Path, content: bytes, keys: list[str], message: str
+) -> None:
+    path = write(tmp_path, "a.json", content)
+    with pytest.raises(ArtifactError) as refused:
+        image_list.read_any(path, keys)
+    assert str(refused.value).startswith(f"{path}: {message}")
+
+
+def test_a_text_round_trips(tmp_path: Path) -> None:
+    names = ["b c.jpg", "\N{BEAR FACE}.jpg", os.fsdecode(b"caf\xe9.jpg")]
+    image_list.write_text(tmp_path / "a.txt", names)
+    assert image_list.read_text(tmp_path / "a.txt") == names
+
+
+def test_what_fits_on_no_line_is_told(tmp_path: Path) -> None:
+    names = ["a.jpg", "b\nc.jpg", " d.jpg", "e.jpg\r", "f .jpg"]
+    unwritable = image_list.find_unwritable(names)
+    assert unwritable == ["b\nc.jpg", " d.jpg", "e.jpg\r"]
+    with pytest.raises(ValueError, match="does not fit on a line"):
+        image_list.write_text(tmp_path / "a.txt", names)
+    assert not (tmp_path / "a.txt").exists()

@@ -76,6 +76,8 @@ def test_what_is_not_named_as_an_image_is_marked(tmp_path: Path) -> None:
         for file, named in zip(files, candidates.is_image.tolist(), strict=True)
         if named
     ] == ["a.JPEG", "b.webp", "e.Tif"]
+    assert candidates.images.tolist() == candidates.is_image.tolist()
+    assert candidates.count() == {BEAR: 3}
 
 
 def test_d13_a_correction_brings_an_image_in_or_sends_it_out(tmp_path: Path) -> None:

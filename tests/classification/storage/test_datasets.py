@@ -6,6 +6,7 @@ import pytest
 
 from classification.runtime.errors import ItemError
 from classification.storage.datasets import DatasetStore
+from classification.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,21 +16,23 @@ def test_each_dataset_has_its_folder(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "p").mkdir(parents=True)
         (tmp_path / name / "p" / "x.jpg").write_bytes(name.encode())
-    store = DatasetStore({"a": tmp_path / "one", "b c": tmp_path / "two"})
+    store = DatasetStore(
+        {"a": LocalStore(tmp_path / "one"), "b c": LocalStore(tmp_path / "two")}
+    )
     assert store.read("a/p/x.jpg") == b"one"
     assert store.read("b c/p/x.jpg") == b"two"
 
 
 def test_a_dataset_without_a_folder_is_said(tmp_path: Path) -> None:
-    store = DatasetStore({"a": tmp_path})
+    store = DatasetStore({"a": LocalStore(tmp_path)})
     with pytest.raises(ItemError) as raised:
         store.read("z/x.jpg")
-    assert str(raised.value) == "the dataset 'z' has no folder"
+    assert str(raised.value) == "it is not known where the dataset 'z' is"
     assert not store.exists("z/x.jpg")
 
 
 def test_the_dataset_alone_is_no_image(tmp_path: Path) -> None:
-    store = DatasetStore({"a": tmp_path})
+    store = DatasetStore({"a": LocalStore(tmp_path)})
     with pytest.raises(ItemError) as raised:
         store.read("a")
     assert str(raised.value) == "a folder, not a file"

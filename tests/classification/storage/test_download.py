@@ -10,7 +10,12 @@ import pytest
 
 from classification.runtime.errors import StorageError
 from classification.storage import download
-from classification.storage.download import DownloadError, Patience
+from classification.storage.download import (
+    DownloadError,
+    MissingError,
+    NoAnswerError,
+    Patience,
+)
 from tests.web import Reply, Web, serving
 
 DATA = b'{"images": []}' * 100_000
@@ -179,3 +184,57 @@ def test_no_log_line_shows_the_token(
         assert caplog.messages == [
             f"{web.url}/task/d.json: HTTP 500 Internal Server Error; again in 0.01 s"
         ]
+
+
+def test_what_is_at_an_address_is_read_into_memory() -> None:
+    with serving(Reply(status=503), Reply(DATA)) as web:
+        url = f"{web.url}/a.jpg?{SECRET}"
+        assert download.read(url, max_bytes=len(DATA), patience=QUICK) == DATA
+        assert web.asked == [f"/a.jpg?{SECRET}"] * 2
+
+
+def test_more_than_is_wanted_is_refused() -> None:
+    with serving(Reply(DATA)) as web, pytest.raises(DownloadError) as refused:
+        download.read(f"{web.url}/a?{SECRET}", max_bytes=100, patience=QUICK)
+    assert str(refused.value) == f"{web.url}/a is larger than 100 bytes"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(status=404), MissingError),
+        (Reply(status=410), MissingError),
+        (Reply(status=403), DownloadError),
+        (Reply(status=503), NoAnswerError),
+        (Reply(DATA[:50], length=len(DATA)), NoAnswerError),
+        (Reply(), DownloadError),
+    ],
+    ids=["404", "410", "403", "503", "truncated", "empty"],
+)
+def test_what_is_not_there_is_told_from_what_does_not_answer(
+    reply: Reply, kind: type[DownloadError]
+) -> None:
+    with serving(reply) as web, pytest.raises(DownloadError) as refused:
+        download.read(web.url, max_bytes=len(DATA), patience=QUICK)
+    assert type(refused.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("replies", "there"),
+    [
+        ([Reply(DATA)], True),
+        ([Reply()], True),
+        ([Reply(status=500), Reply(DATA)], True),
+        ([Reply(status=404)], False),
+        ([Reply(status=410)], False),
+    ],
+)
+def test_whether_something_is_there(replies: list[Reply], there: bool) -> None:
+    with serving(*replies) as web:
+        assert download.exists(f"{web.url}/a?{SECRET}", patience=QUICK) == there
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_d10_what_cannot_be_told_is_not_taken_for_missing(status: int) -> None:
+    with serving(Reply(status=status)) as web, pytest.raises(DownloadError):
+        download.exists(web.url, patience=QUICK)

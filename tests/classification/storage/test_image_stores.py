@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 # Each makes a store in which "d/<rest>" is the file <rest> of the given folder.
 KINDS: dict[str, Callable[[Path], ImageStore]] = {
     "local": lambda folder: LocalStore(folder.parent),
-    "datasets": lambda folder: DatasetStore({"d": folder}),
+    "datasets": lambda folder: DatasetStore({"d": LocalStore(folder)}),
     "layered": lambda folder: LayeredStore([LocalStore(folder.parent)]),
     "second layer": lambda folder: LayeredStore(
-        [LocalStore(folder.parent / "none"), DatasetStore({"d": folder})]
+        [LocalStore(folder.parent / "none"), DatasetStore({"d": LocalStore(folder)})]
     ),
 }
 

@@ -1,0 +1,255 @@
+r"""Says what is wrong with images that a step could not use.
+
+The list is a text of one name a line, a JSON list, or a JSON object, such as the log of a
+step, in which --json-keys hold lists. It may be at a web address. Where the images are is
+said by --images-dir and --base-url, or known by the metadata store where names begin with
+the dataset. Each image is one of
+  non_image    its name does not end as an image's does; it is not looked at
+  nonexistent  there is no such file
+  good         all of it can be decoded
+  truncated    its header is sound, and the file ends before the picture does
+  bad          it cannot be decoded, is no image, or is larger than --max-pixels
+  unreachable  it cannot be told, since the store did not answer
+
+The counts go to stdout as CSV; --output-csv gets the images one by one, with reasons.
+
+Example:
+    python analyze_failed_images.py crop_detections_log_20261122_204715.json \
+        --json-keys images_failed_download_or_crop --images-dir images
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import re
+import sys
+import tempfile
+from collections import Counter, deque
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classification.artifacts import image_list, image_status
+from classification.artifacts.image_status import Status
+from classification.cropping import diagnosis
+from classification.cropping.images import DEFAULT_MAX_PIXELS
+from classification.runtime import addresses, cli, parallel, progress
+from classification.runtime.errors import ArtifactError
+from classification.storage import download, flags, places
+from classification.storage.outage import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from classification.artifacts.image_status import ImageStatus
+    from classification.storage import ImageStore
+    from classification.storage.download import Patience
+    from classification.storage.places import Place
+
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+
+_logger = logging.getLogger(__name__)
+
+
+class Arguments(argparse.Namespace):
+    """What the command line says, typed."""
+
+    url_or_path: str
+    json_keys: list[str]
+    account: str | None
+    container: str | None
+    sas_token: str | None
+    output_csv: Path | None
+    threads: int
+    max_pixels: int
+    images_dir: list[Place]
+    base_url: list[Place]
+    megadb: Path | None
+    tries: int
+    timeout: int
+    max_failures: int | None
+    verbose: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to look at images.
+
+    Attributes:
+        places: where they are, given by a person.
+        megadb: a metadata store, or None.
+        patience: how long a server is waited for.
+        threads: number of images looked at at once.
+        max_pixels: an image of more is bad.
+        max_failures: more unreachable images than this end the run with exit code 4.
+    """
+
+    places: Sequence[Place]
+    megadb: Path | None
+    patience: Patience
+    threads: int
+    max_pixels: int
+    max_failures: int | None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declares the command line."""
+    parser = cli.Parser("analyze_failed_images", __doc__)
+    parser.add_argument(
+        "url_or_path", help="list of images: text, JSON, or a step's log"
+    )
+    parser.add_argument(
+        "-k",
+        "--json-keys",
+        nargs="*",
+        default=[],
+        metavar="KEY",
+        help="keys of a JSON object that hold lists of images",
+    )
+    parser.add_argument(
+        "-o",
+        "--output-csv",
+        type=Path,
+        metavar="CSV",
+        help="write image, status and reason of each",
+    )
+    parser.add_argument(
+        "-t",
+        "--threads",
+        type=cli.positive_int,
+        default=parallel.cores(),
+        help="images looked at at once; a distant server wants more than there are cores "
+        "(default: %(default)s, the cores)",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=cli.positive_int,
+        default=DEFAULT_MAX_PIXELS,
+        help="an image of more pixels, width times height, is bad (default: %(default)s)",
+    )
+    flags.add_places(parser)
+    _add_containers(parser)
+    cli.add_max_failures(parser)
+    return parser
+
+
+def _add_containers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-a",
+        "--account",
+        help="storage account of the images' container; not in this version, see "
+        "--base-url",
+    )
+    parser.add_argument(
+        "-c", "--container", help="name of the images' container; as --account"
+    )
+    parser.add_argument(
+        "-s", "--sas-token", help="token for the images' container; as --account"
+    )
+
+
+def run(
+    url_or_path: str,
+    json_keys: Sequence[str],
+    *,
+    output_csv: Path | None,
+    options: Options,
+) -> None:
+    """Looks at each image once, and prints how many are what.
+
+    Raises:
+        ArtifactError: the list breaks its format.
+        ConfigurationError: a dataset is nowhere.
+        StorageError: a store does not answer, or the table cannot be written.
+        TooManyFailuresError: see ``cli.check_failures``.
+    """
+    names = sorted(set(_read_names(url_or_path, json_keys, options.patience)))
+    store = places.open_places(
+        options.places,
+        datasets={name.partition("/")[0] for name in names},
+        megadb=options.megadb,
+        patience=options.patience,
+    )
+    counts = Counter[Status]()
+    rows = _look_at(names, store, options, counts)
+    if output_csv is None:
+        deque(rows, maxlen=0)
+    else:
+        image_status.write(output_csv, rows)
+    _print(counts)
+    _logger.info(
+        "%d images, of which %d can be used%s",
+        len(names),
+        counts[Status.GOOD],
+        "" if output_csv is None else f"; one by one: {output_csv}",
+    )
+    cli.check_failures(counts[Status.UNREACHABLE], len(names), options.max_failures)
+
+
+def _read_names(
+    url_or_path: str, json_keys: Sequence[str], patience: Patience
+) -> list[str]:
+    if not _WEB.match(url_or_path):
+        return image_list.read_any(Path(url_or_path), json_keys)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "list"
+        download.fetch(url_or_path, copy, patience=patience)
+        try:
+            return image_list.read_any(copy, json_keys)
+        except ArtifactError as error:
+            where = error.where.replace(str(copy), addresses.shown(url_or_path))
+            raise ArtifactError(error.message, where=where) from error
+
+
+def _look_at(
+    names: Sequence[str],
+    store: ImageStore,
+    options: Options,
+    counts: Counter[Status],
+) -> Iterator[ImageStatus]:
+    """Yields what is found of each image, in order, and counts it."""
+    look = partial(diagnosis.diagnose, store=store, max_pixels=options.max_pixels)
+    found = parallel.ordered_map(look, names, threads=options.threads)
+    outage = Outage()
+    for one in progress.track(found, total=len(names), unit="images"):
+        counts[one.status] += 1
+        outage.note(one.reason if one.status is Status.UNREACHABLE else "")
+        yield one
+
+
+def _print(counts: Counter[Status]) -> None:
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(("status", "images"))
+    table.writerows((status, counts[status]) for status in Status)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    if args.account or args.container or args.sas_token:
+        parser.error(
+            "--account, --container, --sas-token: containers come in a later version; "
+            "--base-url takes the address of one that anybody may read"
+        )
+    return cli.exit_code(
+        run,
+        args.url_or_path,
+        args.json_keys,
+        output_csv=args.output_csv,
+        options=Options(
+            places=flags.places_of(args),
+            megadb=args.megadb,
+            patience=flags.patience_of(args),
+            threads=args.threads,
+            max_pixels=args.max_pixels,
+            max_failures=args.max_failures,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,177 @@
+"""Brings images from a store into a folder: what is missing, by threads, each file whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from classification.runtime import parallel
+from classification.runtime.atomic import replacing
+from classification.runtime.errors import ItemError, StorageError
+from classification.storage.local import read_file
+from classification.storage.outage import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from classification.artifacts.step_log import StepLog
+    from classification.storage import ImageStore
+
+IMAGES, EXISTING = "images", "images_existing"
+LINKED, FETCHED, FAILED = "images_linked", "images_fetched", "images_failed"
+
+# The disk is at fault, and no other file would fare better.
+_NO_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+
+
+class Names(Protocol):
+    """Names of files."""
+
+    def __contains__(self, name: str, /) -> bool:
+        """Says whether a name is one of them."""
+        ...
+
+
+class Errand(NamedTuple):
+    """An image, and the file that it is to become.
+
+    Attributes:
+        image: its name in the store.
+        target: the file, relative to the folder.
+    """
+
+    image: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """Where images go.
+
+    Attributes:
+        path: the folder.
+        existing: says which files it has, by their names relative to it.
+        at_hand: another folder that may hold a file of the same name, which is linked
+            instead of fetched; or None.
+    """
+
+    path: Path
+    existing: Names
+    at_hand: Path | None = None
+
+
+class _How(Enum):
+    LINKED = auto()
+    FETCHED = auto()
+    FAILED = auto()
+    UNREACHABLE = auto()
+
+
+class _Result(NamedTuple):
+    image: str
+    how: _How
+    reason: str = ""
+
+
+def fetch_missing(
+    errands: Iterable[Errand],
+    store: ImageStore,
+    folder: Folder,
+    *,
+    threads: int,
+    log: StepLog,
+) -> None:
+    """Fetches the images whose files are missing, and says in ``log`` what became of them.
+
+    Memory does not grow with the number of images, but for those that fail.
+
+    Args:
+        errands: every image, read lazily; no two of one target.
+        store: where images are.
+        folder: where they go.
+        threads: number of images fetched at once.
+        log: gets the counts, the failures, and ``images_failed_download``, a list of the
+            names of images that failed.
+
+    Raises:
+        StorageError: the disk is full or out of order, or the store does not answer.
+    """
+    log.counts |= dict.fromkeys((IMAGES, EXISTING, LINKED, FETCHED, FAILED), 0)
+    failed: list[str] = []
+    log.extra["images_failed_download"] = failed
+    outage = Outage()
+    fetch = partial(_fetch, store=store, folder=folder)
+    missing = _find_missing(errands, folder, log)
+    for result in parallel.ordered_map(fetch, missing, threads=threads):
+        log.counts[LINKED] += result.how is _How.LINKED
+        log.counts[FETCHED] += result.how is _How.FETCHED
+        if result.reason:
+            log.counts[FAILED] += 1
+            log.failures.append((result.image, result.reason))
+            failed.append(result.image)
+        outage.note(result.reason if result.how is _How.UNREACHABLE else "")
+
+
+def _find_missing(
+    errands: Iterable[Errand], folder: Folder, log: StepLog
+) -> Iterator[Errand]:
+    for errand in errands:
+        log.counts[IMAGES] += 1
+        if errand.target in folder.existing:
+            log.counts[EXISTING] += 1
+        else:
+            yield errand
+
+
+def _fetch(errand: Errand, *, store: ImageStore, folder: Folder) -> _Result:
+    target = folder.path / errand.target
+    try:
+        if folder.at_hand is not None and _link(folder.at_hand / errand.target, target):
+            return _Result(errand.image, _How.LINKED)
+        try:
+            data = store.read(errand.image)
+        except StorageError as error:
+            return _Result(errand.image, _How.UNREACHABLE, str(error))
+        _write(target, data)
+    except ItemError as error:
+        return _Result(errand.image, _How.FAILED, str(error))
+    return _Result(errand.image, _How.FETCHED)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Makes ``target`` a hard link to a file, or a copy of it; False if there is none."""
+    try:
+        if not source.is_file() or not source.stat().st_size:
+            return False
+    except OSError:
+        return False
+    with suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source.resolve(), target)
+        return True
+    _write(target, read_file(source))
+    return True
+
+
+def _write(target: Path, data: bytes) -> None:
+    """Writes a file whole.
+
+    Raises:
+        ItemError: this one cannot be written: its name is too long for the disk, or a
+            file is where a folder should be.
+        StorageError: no file can.
+    """
+    try:
+        with replacing(target, sync=False) as file:
+            file.write(data)
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _NO_DISK:
+            raise
+        raise ItemError(str(error)) from error

@@ -1,0 +1,78 @@
+"""Images behind a web address, such as those of LILA."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from classification.runtime.addresses import shown
+from classification.runtime.errors import ItemError
+from classification.storage import download
+from classification.storage.download import (
+    DownloadError,
+    MissingError,
+    NoAnswerError,
+    Patience,
+)
+
+MAX_BYTES = 1 << 28  # far above any photograph; what a server sends must fit in memory
+
+# What photographs are waited for; a large file has longer.
+IMAGE_PATIENCE = Patience(limit_s=300)
+
+
+class WebStore:
+    """A web address; an image's is that and the image's name.
+
+    A query, such as a token, stays at the end of the address, and is never shown.
+    """
+
+    def __init__(self, base_url: str, *, patience: Patience = IMAGE_PATIENCE) -> None:
+        """Names the address; nothing is asked until something is read.
+
+        Args:
+            base_url: of http or https, with or without a slash at the end of its path.
+            patience: how long an image is waited for, and how often it is tried.
+        """
+        self._base = urlsplit(base_url)
+        self._patience = patience
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of the image ``name``; see ``ImageStore.read``.
+
+        Raises:
+            ItemError: the server says that it does not have the image, or will not give
+                it; or the name leaves the address.
+            StorageError: it did not answer, however often it was asked.
+        """
+        try:
+            return download.read(
+                self.url_of(name), max_bytes=MAX_BYTES, patience=self._patience
+            )
+        except NoAnswerError:
+            raise
+        except MissingError as error:
+            raise ItemError("no such file") from error
+        except DownloadError as error:
+            raise ItemError(str(error)) from error
+
+    def exists(self, name: str) -> bool:
+        """Says whether there is an image of this name; see ``ImageStore.exists``."""
+        try:
+            url = self.url_of(name)
+        except ItemError:
+            return False
+        return download.exists(url, patience=self._patience)
+
+    def url_of(self, name: str) -> str:
+        """Returns the address of the image ``name``.
+
+        Raises:
+            ItemError: it would be above the store's.
+        """
+        if not name or name.startswith("/") or ".." in name.split("/"):
+            raise ItemError(
+                f"{name!r} names no file below {shown(self._base.geturl())}"
+            )
+        path = quote(name, safe="/", encoding="utf-8", errors="surrogateescape")
+        base = self._base.path.rstrip("/")
+        return urlunsplit(self._base._replace(path=f"{base}/{path}"))
