@@ -93,11 +93,14 @@ def _to_candidate(row: _csv.Row) -> Candidate:
         if not row.cells[column]:
             raise ArtifactError("a name expected", where=row.where(column))
     return Candidate(
-        _crop(row),
-        *(row.cells[column] for column in _NAMES),
-        row.share("label_probability"),
-        row.share("predicted_probability"),
-        _score(row),
+        path=_crop(row),
+        dataset=row.cells["dataset"],
+        split=row.cells["split"],
+        label=row.cells["label"],
+        predicted=row.cells["predicted"],
+        label_probability=row.share("label_probability"),
+        predicted_probability=row.share("predicted_probability"),
+        score=_score(row),
     )
 
 
