@@ -244,7 +244,9 @@ function refilter() {
 function settle(message) {
   keep();
   sift();
+  const held = ["cards", "strip"].find((id) => byId(id).contains(document.activeElement));
   draw();
+  if (held) byId(held).querySelector(".current button").focus({ preventScroll: true });
   say(message);
   byId("said").textContent = `${message} ${shown.length ? describe(log.at) : NOTHING}`;
 }
@@ -659,7 +661,6 @@ function pressKey(event) {
   if (!action) return;
   event.preventDefault();
   ACTIONS[action]();
-  if (isGrid && action in { previous: 1, next: 1, up: 1, down: 1, first: 1, last: 1 }) focusHere();
 }
 
 function listen() {

@@ -119,8 +119,8 @@ CLASSIFICATIONS = Wording(
     title="Classifications to review",
     lead="This is what a classifier says of these pictures; it is least sure of the "
     "first ones. Say of each whether it is right.",
-    label="Best guess",
-    predicted="Next guess",
+    label="Guess",
+    predicted="2nd guess",
 )
 
 
