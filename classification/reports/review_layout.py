@@ -24,7 +24,7 @@ PAGE_BYTES = 25_000_000
 # A herd may have a hundred crops; to judge a label by, the likeliest to be wrong do.
 MOST_VIEWS = 4
 
-_FRAME_BYTES = 150_000  # the page without subjects
+_FRAME_BYTES = 100_000  # the page without subjects
 _ENTRY_BYTES = 1_200
 _VIEW_BYTES = 900
 # A name stands in up to six places; what is no plain letter is spelled out there.
