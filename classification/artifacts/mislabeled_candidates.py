@@ -7,10 +7,10 @@ Written by ``identify_mislabeled_candidates``; read by ``review_mislabeled``, an
     caltech/cct_images/a.jpg___crop00.jpg,caltech,val,cat,dog,0.25,0.625,0.375
 
 ``path`` is the crop's name relative to the crops folder; it begins with the dataset and
-stands once. ``label`` is what the training set says, ``predicted`` the classifier's most
+stands once in a split. ``label`` is what the training set says, ``predicted`` the classifier's most
 probable other label; their probabilities are in [0, 1]. What ``score`` measures depends on
 the method that found the candidates; always, **more means that the label is likelier to
-be wrong**. Rows are sorted by falling score, then by path.
+be wrong**. Rows are sorted by falling score, then by path and split.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ COLUMNS = Candidate._fields
 _NAMES = ("dataset", "split", "label", "predicted")
 
 
-def order(candidate: Candidate) -> tuple[float, str]:
-    """Returns what the rows are sorted by."""
-    return -candidate.score, candidate.path
+def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Returns the candidates in the order of the file."""
+    return sorted(candidates, key=lambda row: (-row.score, row.path, row.split))
 
 
 def read(path: Path) -> Iterator[Candidate]:
@@ -68,22 +68,23 @@ def read(path: Path) -> Iterator[Candidate]:
     Raises:
         ArtifactError: the file is missing or breaks the format, with row and column.
     """
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     with in_file(path):
         for row in _csv.read(path, columns=COLUMNS):
             candidate = _to_candidate(row)
-            if candidate.path in seen:
+            place = candidate.path, candidate.split
+            if place in seen:
                 raise ArtifactError(
                     f"{candidate.path!r} stands twice", where=row.where("path")
                 )
-            seen.add(candidate.path)
+            seen.add(place)
             yield candidate
 
 
 def write(path: Path, candidates: Iterable[Candidate]) -> None:
     """Writes the candidates, sorted."""
     with _csv.writing(path, COLUMNS) as table:
-        for one in sorted(candidates, key=order):
+        for one in in_order(candidates):
             numbers = one.label_probability, one.predicted_probability, one.score
             table.writerow([*one[:5], *map(_csv.number, numbers)])
 

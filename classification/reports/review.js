@@ -591,7 +591,9 @@ function changeOf([header = [], ...rows]) {
   let unknown = 0;
   rows.forEach((row, index) => {
     if (row.every((cell) => cell === "")) return;
-    const [image, after] = rowSays(columns.map((column) => row[column] ?? ""), index + 2);
+    const said = rowSays(columns.map((column) => row[column] ?? ""), index + 2);
+    if (said === null) return;
+    const [image, after] = said;
     if (!places.has(image)) unknown += 1;
     for (const place of places.get(image) ?? []) wanted.set(place, after);
   });
@@ -599,7 +601,9 @@ function changeOf([header = [], ...rows]) {
   return { change: change.map(([place, after]) => [place, answers[place], after]), unknown };
 }
 
+// A row says nothing where mislabeled is empty, as in Timelapse before anyone looked.
 function rowSays([file, folder, mislabeled, correct], number) {
+  if (!mislabeled.trim() && !correct.trim()) return null;
   const image = `${folder.replaceAll("\\", "/")}/${file}`;
   const word = mislabeled.trim().toLowerCase();
   if (!["true", "false"].includes(word)) throw new Error(`row ${number}: mislabeled is neither true nor false`);

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from classification.artifacts import mislabeled_candidates
 from classification.artifacts.layout import CropName
 from classification.reports.review_page import LABELS, Queue, Sighting, Subject
+from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +26,9 @@ def read(path: Path) -> Queue:
     Raises:
         ArtifactError: the table is missing or breaks its format.
     """
-    candidates = sorted(
-        mislabeled_candidates.read(path), key=mislabeled_candidates.order
-    )
-    subjects = group(candidates)
+    candidates = mislabeled_candidates.in_order(mislabeled_candidates.read(path))
+    with in_file(path):
+        subjects = group(candidates)
     names = {name for one in candidates for name in (one.label, one.predicted)}
     return Queue(
         wording=LABELS, subjects=subjects, count=len(subjects), classes=sorted(names)
@@ -36,12 +36,19 @@ def read(path: Path) -> Queue:
 
 
 def group(candidates: Iterable[Candidate]) -> list[Subject]:
-    """Puts crops of one image and label together, where the first of them stands."""
-    crops: dict[tuple[str, str], list[Candidate]] = {}
+    """Puts crops of one image and label together, where the first of them stands.
+
+    A crop that stands in several splits is taken once, as it stands first.
+
+    Raises:
+        ArtifactError: a path is no crop's.
+    """
+    crops: dict[tuple[str, str], dict[str, Candidate]] = {}
     for candidate in candidates:
         image = CropName.parse(candidate.path).image
-        crops.setdefault((image, candidate.label), []).append(candidate)
-    return [_to_subject(image, some) for (image, _), some in crops.items()]
+        of_label = crops.setdefault((image, candidate.label), {})
+        of_label.setdefault(candidate.path, candidate)
+    return [_to_subject(image, [*some.values()]) for (image, _), some in crops.items()]
 
 
 def _to_subject(image: str, crops: list[Candidate]) -> Subject:

@@ -61,3 +61,10 @@ def test_the_order_of_the_file_does_not_matter(tmp_path: Path) -> None:
     header, *rows = path.read_text().splitlines()
     path.write_text("\n".join([header, *reversed(rows), ""]))
     assert review_candidates.read(path).subjects == sorted_once
+
+
+def test_a_crop_of_several_splits_is_seen_once() -> None:
+    first, second = CANDIDATES[1], CANDIDATES[1]._replace(split="folds", score=0.1)
+    (subject,) = review_candidates.group([first, second])
+    assert [one.name for one in subject.sightings] == [first.path]
+    assert subject.split == "val"

@@ -110,13 +110,13 @@ def test_a_page_is_no_larger_than_it_may_be(store: LocalStore, name: str) -> Non
     assert 0 < len(entries) < 99
     assert size < 400_000
     # Of ordinary names it does not think too much.
-    assert name or size > 200_000
+    assert name or size > 150_000
 
 
 def test_without_a_number_as_many_as_fit_are_shown(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(review_layout, "PAGE_BYTES", 170_000)
+    monkeypatch.setattr(review_layout, "PAGE_BYTES", 115_000)
     page = lay_out(queue([subject(n) for n in range(6)]), store, Layout(side_px=64))
     assert 0 < len(page.entries) < 6
     assert len(page.entries) + page.left_out_count == 6
