@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from detection.boxes import Box
 
 TEMPLATE = "review.html.j2"
-SCRIPTS = ("review.js",)
+SCRIPTS = (
+    "words.js",
+    "csv.js",
+    "review_answers.js",
+    "review_filters.js",
+    "review_typing.js",
+    "review_table.js",
+    "review.js",
+)
 
 # Classes of every dataset, where those of each are not known.
 ANY_DATASET = ""
