@@ -38,7 +38,7 @@ from classification.reports import (
     review_layout,
     review_page,
 )
-from classification.reports.review_detections import Rule
+from classification.reports.review_detections import MOST_SUBJECTS, Rule
 from classification.reports.review_layout import Layout
 from classification.runtime import atomic, cli
 from classification.runtime.errors import TooManyFailuresError
@@ -233,7 +233,8 @@ def _source(parser: argparse.ArgumentParser, args: Arguments) -> Source:
     if args.candidates.suffix.lower() == _JSON:
         if args.images_dir is None or args.crops is not None:
             parser.error("a detections JSON needs --images-dir, and no folder of crops")
-        rule = Rule(threshold=args.threshold, dataset=args.dataset)
+        most = MOST_SUBJECTS + args.skip
+        rule = Rule(threshold=args.threshold, dataset=args.dataset, most=most)
         return Source(args.candidates, args.images_dir, rule)
     if args.crops is None or args.images_dir is not None or args.dataset:
         parser.error(

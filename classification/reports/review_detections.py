@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from classification.artifacts.detections import DetectionsFile
     from detection.records import Detection, ImageDetections
 
-# More subjects than any page holds; beyond them only the number is known.
+# More subjects than any page holds.
 MOST_SUBJECTS = 20_000
 
 _TRUTH_PREFIX = "label: "
@@ -91,14 +91,16 @@ class Rule:
         threshold: least confidence of a box that counts, in [0, 1].
         dataset: of all images, whose names then do not begin with it; empty where they
             do.
+        most: hold so many subjects; beyond them only the number is known.
     """
 
     threshold: float
     dataset: str = ""
+    most: int = MOST_SUBJECTS
 
 
 def read(path: Path, rule: Rule) -> Queue:
-    """Reads a merged detections JSON; keeps at most ``MOST_SUBJECTS`` in memory.
+    """Reads a merged detections JSON, streaming.
 
     Raises:
         ArtifactError: the file is missing or malformed, or an image has no dataset.
@@ -112,7 +114,7 @@ def read(path: Path, rule: Rule) -> Queue:
         )
     words = Vocabulary.of(file.header.classification_categories)
     passing = _Passing(file, words, rule)
-    best = heapq.nsmallest(MOST_SUBJECTS, passing.ranked(), key=lambda pair: pair[0])
+    best = heapq.nsmallest(rule.most, passing.ranked(), key=lambda pair: pair[0])
     silent = (
         f"{passing.silent} images have no classified box of a confidence of at least "
         f"{rule.threshold:g}; they are not here."

@@ -6,10 +6,14 @@ function byId(id) {
 }
 
 function visible(text) {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, (character) => {
-    const code = character.codePointAt(0);
-    return code < 256 ? `\\x${hex(code, 2)}` : code < 65536 ? `\\u${hex(code, 4)}` : `\\U${hex(code, 8)}`;
-  });
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, spelled);
+}
+
+function spelled(character) {
+  const code = character.codePointAt(0);
+  const short = { 9: "\\t", 10: "\\n", 13: "\\r" }[code];
+  if (short || code < 256) return short ?? `\\x${hex(code, 2)}`;
+  return code < 65536 ? `\\u${hex(code, 4)}` : `\\U${hex(code, 8)}`;
 }
 
 function hex(code, digits) {

@@ -129,12 +129,12 @@ def test_true_labels_are_reviewed_as_labels(tmp_path: Path) -> None:
     assert list(queue.classes) == ["bear", "cow", "elk"]
 
 
-def test_only_so_many_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(review_detections, "MOST_SUBJECTS", 2)
+def test_only_so_many_are_held(tmp_path: Path) -> None:
     images = [
         ImageDetections(f"ds/{n}.jpg", (box(("0", n / 10)),)) for n in range(1, 6)
     ]
-    queue = review_detections.read(write(tmp_path / "merged.json", *images), RULE)
+    path = write(tmp_path / "merged.json", *images)
+    queue = review_detections.read(path, Rule(threshold=0.2, most=2))
     assert [one.image for one in queue.subjects] == ["ds/1.jpg", "ds/2.jpg"]
     assert queue.count == 5
 
