@@ -24,7 +24,9 @@ needs_browser = [
 
 
 @contextmanager
-def opened(path: Path, *, scheme: str = "light") -> Iterator[Page]:
+def opened(
+    path: Path, *, scheme: str = "light", scripts: bool = True
+) -> Iterator[Page]:
     """Opens a page from the disk, as a person would, with the network off.
 
     At the end it must not have shown a dialog, logged an error, broken its own policy, or
@@ -33,6 +35,7 @@ def opened(path: Path, *, scheme: str = "light") -> Iterator[Page]:
     Args:
         path: of the HTML file.
         scheme: ``light`` or ``dark``.
+        scripts: whether scripts run.
     """
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - for browsers only
 
@@ -46,6 +49,7 @@ def opened(path: Path, *, scheme: str = "light") -> Iterator[Page]:
             color_scheme="dark" if scheme == "dark" else "light",
             viewport={"width": 1280, "height": 900},
             accept_downloads=True,
+            java_script_enabled=scripts,
         )
         page = context.new_page()
         page.on("dialog", lambda one: (faults.append(one.message), one.dismiss()))

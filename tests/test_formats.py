@@ -37,6 +37,7 @@ from classification.artifacts import (
     location_counts,
     location_stats,
     mislabeled,
+    mislabeled_candidates,
     overall_metrics,
     predictions,
     predictions_info,
@@ -153,6 +154,13 @@ FORMATS = [
         "mislabeled.csv",
         mislabeled.read,
         lambda source, copy: mislabeled.write(copy, mislabeled.read(source)),
+    ),
+    Format(
+        "mislabeled_candidates.csv",
+        lambda path: list(mislabeled_candidates.read(path)),
+        lambda source, copy: mislabeled_candidates.write(
+            copy, mislabeled_candidates.read(source)
+        ),
     ),
     Format(
         "image_counts_by_label.json",
