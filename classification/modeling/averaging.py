@@ -2,8 +2,10 @@
 
 Polyak and Juditsky (Acceleration of stochastic approximation by averaging, 1992) showed why;
 EfficientNet's authors (Tan and Le, ICML 2019) keep an exponential one. The share of each step
-falls to 1/e in ``horizon`` steps. At the beginning, when there are fewer, the mean follows
-faster, by 9 / (10 + steps), as TensorFlow's ``ExponentialMovingAverage`` does.
+falls to 1/e in ``horizon`` steps; until there are that many, all count the same. A mean that
+goes back to before the whole network began to learn lies between what it knew then and what
+it learned, which holds up better at other places than either (Wortsman et al.: Robust
+fine-tuning of zero-shot models, CVPR 2022).
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def share(steps: int, least: float) -> float:
         steps: learned by then, from 1.
         least: what they count once there are many.
     """
-    return max(least, 9 / (10 + steps))
+    return max(least, 1 / steps)
 
 
 def _is_real(tensor: torch.Tensor) -> bool:

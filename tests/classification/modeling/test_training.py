@@ -169,7 +169,6 @@ def test_averaged_weights_are_what_is_kept(base: Path) -> None:
         one["fc.weight"]
         for one in (network().state_dict(), built.state_dict(), kept(setup).model)
     )
-    # 24 crops by 8: three steps, of which the last counts 9 in 13.
     assert not torch.equal(mean, last)
     assert (mean - last).abs().sum() < (mean - before).abs().sum()
 
