@@ -163,3 +163,22 @@ def approximate_weights(crops: NDArray[np.int64]) -> NDArray[np.float64]:
             crops > 0, crops.sum() / (crops * present), np.nan
         )
     return weights
+
+
+def sample_rows(
+    columns: CropColumns, most: int, *, seed: int
+) -> list[NDArray[np.int64]]:
+    """Draws at most so many crops of each label; each has the same chance.
+
+    The draw of a label is a function of the seed, its name and its crops alone.
+
+    Returns:
+        Rows of each label, ascending.
+    """
+    drawn = []
+    for label, rows in zip(columns.labels, rows_by_label(columns), strict=True):
+        key = tuple(label.encode(errors="surrogatepass"))
+        source = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key))
+        order = np.argsort(source.random_raw(len(rows)), kind="stable")
+        drawn.append(np.sort(rows[order[:most]]))
+    return drawn
