@@ -29,14 +29,6 @@ class Overlap:
     locations: Mapping[tuple[str, str], int]
     moved: tuple[tuple[Location, str, str], ...]
 
-    def total(self, *, here: str = "", there: str = "") -> int:
-        """Counts the locations of a split here, of one there, or of both."""
-        return sum(
-            count
-            for (one, other), count in self.locations.items()
-            if here in {"", one} and there in {"", other}
-        )
-
 
 def compare(here: Splits, there: Splits) -> Overlap:
     """Compares the locations of two splits files."""

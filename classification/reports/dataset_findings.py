@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Weight = Literal["bad", "warn", "note"]
 
-MOST_NAMES = 12
+MOST_NAMES = 6
 _TRAIN = SPLITS.index("train")
 _HALF = 0.5
 
