@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,9 @@ from classification.artifacts.dataset_csv import CropRow
 from classification.artifacts.splits import Location
 from classification.dataset import crop_columns, describing
 from classification.dataset.counts import SPLITS
-from classification.dataset.crop_columns import CropColumns
+
+if TYPE_CHECKING:
+    from classification.dataset.crop_columns import CropColumns
 
 LABELS = [f"label {number:02d}" for number in range(7)]
 
@@ -70,7 +74,9 @@ def test_crops_of_each_label_and_split(
 def test_locations_of_each_label_and_split(
     columns: CropColumns, frame: pd.DataFrame
 ) -> None:
-    wanted = frame.groupby(["label", "split"])["place"].nunique().unstack(fill_value=0)
+    wanted = frame.pivot_table(
+        index="label", columns="split", values="place", aggfunc="nunique", fill_value=0
+    )
     where = describing.label_at_locations(columns)
     np.testing.assert_array_equal(
         describing.count_locations(columns, where), wanted[list(SPLITS)].to_numpy()
