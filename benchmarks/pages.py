@@ -15,6 +15,7 @@ import datetime as dt
 import logging
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,20 +121,40 @@ PAGES: Mapping[str, Callable[[Path, argparse.Namespace], Path]] = {
 }
 
 
-def open_page(path: Path) -> tuple[float, int]:
-    """Returns how long a page takes to open, drawn, in seconds; and its pictures."""
+@dataclass(frozen=True, order=True, slots=True)
+class Opened:
+    """How a page opened.
+
+    Attributes:
+        seconds: until it was drawn, by the clock.
+        busy: seconds that the page's own thread computed; unlike the clock, these do
+            not grow where others use the machine.
+        pictures: on the page.
+    """
+
+    seconds: float
+    busy: float
+    pictures: int
+
+
+def open_page(path: Path) -> Opened:
+    """Opens a page in a new browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=BROWSER, args=["--no-sandbox"]
         )
         page = browser.new_context(offline=True).new_page()
+        tools = page.context.new_cdp_session(page)
+        tools.send("Performance.enable", {"timeDomain": "threadTicks"})
         start = time.perf_counter()
-        page.goto(path.as_uri(), wait_until="load")
+        page.goto(path.as_uri(), wait_until="load", timeout=120_000)
         page.evaluate("new Promise(done => requestAnimationFrame(() => done()))")
         seconds = time.perf_counter() - start
-        pictures = page.locator("img").count()
+        told = tools.send("Performance.getMetrics")["metrics"]
+        [busy] = [one["value"] for one in told if one["name"] == "TaskDuration"]
+        opened = Opened(seconds, busy, page.locator("img").count())
         browser.close()
-    return seconds, pictures
+    return opened
 
 
 def main() -> None:
@@ -152,16 +173,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in args.pages:
             path = PAGES[name](args.keep or Path(folder), args)
-            opened = [open_page(path) for _ in range(args.rounds)]
-            seconds, pictures = sorted(opened)[len(opened) // 2]
+            opened = sorted(open_page(path) for _ in range(args.rounds))
+            middle = opened[len(opened) // 2]
             size = path.stat().st_size
             print(
-                f"{name}: {args.labels} labels, {pictures} pictures, "
+                f"{name}: {args.labels} labels, {middle.pictures} pictures, "
                 f"{size / 1e6:.1f} MB (at most {MOST_BYTES / 1e6:.0f}), opens in "
-                f"{seconds:.2f} s (at most {MOST_SECONDS:.0f})"
+                f"{middle.seconds:.2f} s (at most {MOST_SECONDS:.0f}), of which its "
+                f"thread computes {middle.busy:.2f} s"
             )
             assert size < MOST_BYTES
-            assert seconds < MOST_SECONDS
+            assert middle.seconds < MOST_SECONDS, "is the machine idle?"
 
 
 if __name__ == "__main__":
