@@ -14,9 +14,9 @@ black crop are noise, and all such crops would look alike.
 images, 2003), of the shrunk picture: with rg = R - G and yb = (R + G) / 2 - B, the spread
 sqrt(var rg + var yb) plus 0.3 times the distance sqrt(mean rg ** 2 + mean yb ** 2) from
 grey; 0 is grey, from 15 on a picture is colourful. Cameras light the night with infrared,
-and such frames are grey: a crop less colourful than ``GREY`` is taken at night. Crops of 26
-public data sets had 0.0 by night, and 7 or more by day. A camera that tints its infrared
-frames shows as day.
+and such frames are grey: a crop less colourful than ``GREY`` is taken at night. Of 34
+crops of public data sets the 18 in infrared have 0.0, and the 16 others 7 or more. A camera
+with a white flash, or one that tints its infrared frames, shows as day.
 """
 
 from __future__ import annotations

@@ -61,20 +61,20 @@ def _crops(figures: Figures) -> Iterator[Finding]:
     if failures := len(figures.failures):
         yield Finding(
             "bad",
-            f"{failures:,} crops cannot be read; training leaves them out.",
+            f"{_crops_that(failures)} cannot be read, and training has to go without.",
             "unreadable",
         )
     if outside := int(np.count_nonzero(figures.columns.split < 0)):
         yield Finding(
             "bad",
-            f"{outside:,} crops are at locations that splits.json does not have; they "
-            "are in no split, and in no table below.",
+            f"{_crops_that(outside)} of locations that splits.json does not have: in no "
+            "split, and in no count by split below.",
             "splits",
         )
     if several := figures.columns.several_labels:
         yield Finding(
             "note",
-            f"{several:,} crops have several labels; each counts once for each of them.",
+            f"{_crops_that(several)} with several labels: counted once for each.",
             "splits",
         )
 
@@ -83,8 +83,8 @@ def _leaks(figures: Figures) -> Iterator[Finding]:
     if figures.times is not None and figures.times.torn:
         yield Finding(
             "bad",
-            f"{figures.times.torn:,} sequences have images in more than one split; "
-            "create_classification_dataset --megadb keeps them together.",
+            f"Sequences with images in more than one split: {figures.times.torn:,}; "
+            "create_classification_dataset --megadb keeps each in one.",
             "times",
         )
     if figures.duplicates is None:
@@ -95,8 +95,8 @@ def _leaks(figures: Figures) -> Iterator[Finding]:
             total = int(np.count_nonzero(figures.columns.split == place))
             yield Finding(
                 "bad",
-                f"{alike:,} of {total:,} crops of {split} look nearly the same as one of "
-                f"train, so that {split} is easier than new places will be.",
+                f"Crops of {split} that look nearly the same as one of train: {alike:,} "
+                f"of {total:,}; {split} is easier than new places will be.",
                 "duplicates",
             )
 
@@ -142,6 +142,10 @@ def _one_place(figures: Figures) -> Iterator[Finding]:
     if alone.any():
         text = f"One location has more than half of all crops of {_labels(alone)}"
         yield _about(figures, alone, "note", text, anchor="places")
+
+
+def _crops_that(count: int) -> str:
+    return f"{count:,} crop" if count == 1 else f"{count:,} crops"
 
 
 def _labels(chosen: NDArray[np.bool_]) -> str:

@@ -53,7 +53,7 @@ def test_the_page_tells_all_of_it(made: Path) -> None:
     for anchor in re.findall(r'href="#([\w-]+)"', html):
         assert f'id="{anchor}"' in html, anchor
     assert "<title>Training set run</title>" in html
-    assert "1 of 2 crops of val look nearly the same as one of train" in html
+    assert "Crops of val that look nearly the same as one of train: 1 of 2;" in html
     assert html.count('class="gone"') == 2
 
 

@@ -33,8 +33,16 @@ def test_what_makes_figures_wrong_comes_first(figures: Figures) -> None:
 
 def test_leaks_and_unreadable_crops(figures: Figures) -> None:
     assert said(figures, "2 crops cannot be read").anchor == "unreadable"
-    assert said(figures, "1 sequences have images in more than one").weight == "bad"
-    assert said(figures, "1 of 2 crops of val look").anchor == "duplicates"
+    assert (
+        said(figures, "Sequences with images in more than one split: 1;").weight
+        == "bad"
+    )
+    assert (
+        said(
+            figures, "Crops of val that look nearly the same as one of train: 1 of 2;"
+        ).anchor
+        == "duplicates"
+    )
 
 
 def test_labels_that_a_split_lacks(figures: Figures) -> None:
@@ -80,8 +88,8 @@ def test_crops_without_a_split_and_of_several_labels(figures: Figures) -> None:
         label=np.append(figures.columns.label, np.int32(0)),
     )
     changed = replace(figures, columns=columns)
-    assert said(changed, "8 crops are at locations that splits.json").weight == "bad"
-    assert said(changed, "1 crops have several labels").weight == "note"
+    assert said(changed, "8 crops of locations that splits.json").weight == "bad"
+    assert said(changed, "1 crop with several labels").weight == "note"
 
 
 def test_long_lists_of_names_are_cut(figures: Figures) -> None:
@@ -116,4 +124,4 @@ def test_nothing_to_know(figures: Figures) -> None:
 
 def test_has_all_in_any_folder(tmp_path: Path) -> None:
     figures = dataset_world.figures(dataset_world.make(tmp_path), megadb=False)
-    assert not [one for one in findings(figures) if "sequences" in one.text]
+    assert not [one for one in findings(figures) if "Sequences" in one.text]
