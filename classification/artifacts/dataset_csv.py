@@ -1,6 +1,7 @@
 """``classification_ds.csv``: the crops that a classifier learns from, one row each.
 
-Written by ``create_classification_dataset``; read by it, and by ``train_classifier``::
+Written by ``create_classification_dataset``; read by it, and by ``report_dataset`` and
+``train_classifier``::
 
     path,dataset,location,dataset_class,confidence,label
     caltech/cct_images/a.jpg___crop00.jpg,caltech,13,mountain_lion,1.0,cat

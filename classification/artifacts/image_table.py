@@ -1,8 +1,8 @@
 """``<megadb>/<dataset>.parquet``: what is known of each image of a dataset.
 
-Written by ``import_metadata``; read by ``json_validator`` and
-``create_classification_dataset``, and by any program that reads Parquet. One row per
-image, sorted by file, each file once:
+Written by ``import_metadata``; read by ``json_validator``,
+``create_classification_dataset`` and ``report_dataset``, and by any program that reads
+Parquet. One row per image, sorted by file, each file once:
 
 ===============  =========================  ==============================================
 column           type                       holds

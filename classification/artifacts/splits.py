@@ -1,7 +1,7 @@
 """``splits.json``: which split each location is in.
 
 Written by ``create_classification_dataset``; read by it (``--match-test``), and by
-``train_classifier`` and ``evaluate_model``::
+``report_dataset``, ``train_classifier`` and ``evaluate_model``::
 
     {
      "train": [["caltech", "13"], ["idfg", "unknown_location"]],

@@ -173,7 +173,7 @@ class _Gathered:
         self.paths.append(row.path)
         self.labels.append(label)
         self.confidences.append(row.confidence)
-        self.drawn.append(_is_drawn(row))
+        self.drawn.append(is_drawn(row))
         self.locations.append(f"{row.dataset}/{row.location}")
         self.datasets.append(row.dataset)
 
@@ -198,7 +198,7 @@ class _Gathered:
         )
 
 
-def _is_drawn(row: CropRow) -> bool:
+def is_drawn(row: CropRow) -> bool:
     """Says whether a person drew the box: it is sure, and no detector is in its name."""
     if row.confidence < 1:
         return False

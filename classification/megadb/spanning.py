@@ -6,13 +6,11 @@ numbers the sequences of each camera anew, ids have to be made unique on import,
 the column of the camera to them.
 
 The location of an image is that of the training set, and only images of the training set
-count. Names stay in DuckDB, which spills to disk.
+count.
 """
 
 from __future__ import annotations
 
-import functools
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,7 +18,7 @@ import msgspec
 from classification.artifacts import dataset_csv
 from classification.artifacts.layout import CropName
 from classification.artifacts.splits import Location
-from classification.megadb import database
+from classification.megadb import holding
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
     from classification.megadb.reading import MetadataStore
 
-_BLOCK_IMAGES = 50_000
-
-_HELD = "CREATE OR REPLACE TABLE held (dataset INTEGER, file VARCHAR, location INTEGER)"
 _PARTS = """
 CREATE OR REPLACE TABLE parts AS
 SELECT DISTINCT image.sequence, held.location
@@ -81,7 +76,8 @@ def find(store: MetadataStore, images: Iterable[tuple[str, Location]]) -> Spanni
         ArtifactError: a table of the store is damaged.
         StorageError: the disk is full.
     """
-    locations, total, unknown = _stage(store, images)
+    held = holding.hold(store, images)
+    unknown = held.unknown
     sequences, shared = 0, []
     for number, dataset in enumerate(store.datasets):
         [(absent,)] = store.rows(dataset, _UNKNOWN, number=number)
@@ -95,49 +91,12 @@ def find(store: MetadataStore, images: Iterable[tuple[str, Location]]) -> Spanni
         sequences += spanning
     return Spanning(
         sequences=sequences,
-        shared=tuple((locations[one], locations[other]) for one, other in shared),
-        images=total,
+        shared=tuple(
+            (held.locations[one], held.locations[other]) for one, other in shared
+        ),
+        images=held.images,
         unknown=unknown,
     )
-
-
-def _stage(
-    store: MetadataStore, images: Iterable[tuple[str, Location]]
-) -> tuple[list[Location], int, int]:
-    """Makes ``held``: the images, with numbers for their datasets and locations.
-
-    Returns:
-        The location of each number, the number of images, and how many of them are of
-        datasets that the store does not have.
-    """
-    import pyarrow as pa  # noqa: PLC0415 - takes a moment, and --help needs none of it
-
-    store.connection.execute(_HELD)
-    number_by_location: dict[Location, int] = {}
-    number_of = functools.cache(store.number_of)
-    starts = [store.full_name(dataset, "") + "/" for dataset in store.datasets]
-    total = unknown = 0
-    rest = iter(images)
-    while block := list(islice(rest, _BLOCK_IMAGES)):
-        known = [
-            (number, name.removeprefix(starts[number]), location)
-            for name, location in block
-            if (number := number_of(location.dataset)) is not None
-        ]
-        for _, _, location in known:
-            number_by_location.setdefault(location, len(number_by_location))
-        columns = {
-            "dataset": pa.array([number for number, _, _ in known], pa.int32()),
-            "file": pa.array([file for _, file, _ in known], pa.string()),
-            "location": pa.array(
-                [number_by_location[location] for _, _, location in known], pa.int32()
-            ),
-        }
-        query = "INSERT INTO held SELECT dataset, file, location FROM incoming"
-        database.insert(store.connection, query, pa.table(columns))
-        total += len(block)
-        unknown += len(block) - len(known)
-    return list(number_by_location), total, unknown
 
 
 def images_of(table: Path) -> Iterator[tuple[str, Location]]:

@@ -233,3 +233,10 @@ def test_threads_do_not_disturb_each_other() -> None:
     with ThreadPoolExecutor(4) as pool:
         opened = list(pool.map(images.open_image, [good, damaged] * 30))
     assert [image.image.size for image in opened] == [(48, 64), (64, 48)] * 30
+
+
+def test_a_jpeg_is_decoded_small_where_that_is_enough() -> None:
+    data = world.jpeg_bytes(world.photograph(640, 480))
+    assert images.open_image(data, least_side_px=64).image.size == (160, 120)
+    assert images.open_image(data, least_side_px=60).image.size == (80, 60)
+    assert images.open_image(data, least_side_px=1000).image.size == (640, 480)

@@ -1,0 +1,119 @@
+"""What a crop looks like, in three numbers: a perceptual hash, contrast, colourfulness.
+
+The **hash** is 64 bits that stay nearly the same when a picture is saved, scaled or
+brightened anew: the picture is shrunk to 32 x 32 grey pixels, and each bit says whether
+one of the 8 x 8 lowest frequencies of its cosine transform is above their median (Zauner:
+Implementation and benchmarking of perceptual image hash functions, 2010). Two pictures
+look alike where few bits differ (``dataset.near_duplicates``).
+
+**Contrast** is the standard deviation of these grey pixels, in grey levels of 256. Below
+``FLAT`` there is too little to tell one picture from another: the bits of an empty or
+black crop are noise, and all such crops would look alike.
+
+**Colourfulness** is that of Hasler and Süsstrunk (Measuring colourfulness in natural
+images, 2003), of the shrunk picture: with rg = R - G and yb = (R + G) / 2 - B, the spread
+sqrt(var rg + var yb) plus 0.3 times the distance sqrt(mean rg ** 2 + mean yb ** 2) from
+grey; 0 is grey, from 15 on a picture is colourful. Cameras light the night with infrared,
+and such frames are grey: a crop less colourful than ``GREY`` is taken at night. Of 34
+crops of public data sets the 18 in infrared have 0.0, and the 16 others 7 or more. A camera
+with a white flash, or one that tints its infrared frames, shows as day.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from classification.cropping.images import open_image
+from classification.runtime import parallel
+from classification.runtime.errors import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from classification.storage import ImageStore
+
+FLAT = 4.0
+GREY = 5.0
+
+_SIDE = 32
+_FREQUENCIES = 8
+_DECIMALS = 2
+_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow
+_FROM_GREY = 0.3
+
+
+class Look(NamedTuple):
+    """What a crop looks like; see the module.
+
+    Attributes:
+        bits: the perceptual hash, 64 bits.
+        contrast: in grey levels, from 0 to 128.
+        colourfulness: from 0, grey.
+    """
+
+    bits: int
+    contrast: float
+    colourfulness: float
+
+
+def looks(
+    names: Iterable[str], store: ImageStore, *, threads: int
+) -> Iterator[Look | ItemError]:
+    """Yields what each crop looks like, in order; or why it cannot be read.
+
+    A few crops for each thread are in memory at a time.
+
+    Raises:
+        StorageError: the store as a whole cannot be reached.
+    """
+
+    def one(name: str) -> Look | ItemError:
+        try:
+            data = store.read(name)
+            return look_at(open_image(data, least_side_px=2 * _SIDE).image)
+        except ItemError as error:
+            return error
+
+    return parallel.ordered_map(one, names, threads=threads)
+
+
+def look_at(image: Image.Image) -> Look:
+    """Returns what an RGB picture looks like."""
+    small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    pixels = np.asarray(small, np.float64)
+    grey = pixels @ _GREY_WEIGHTS
+    return Look(perceptual_hash(grey), float(grey.std()), colourfulness(pixels))
+
+
+def perceptual_hash(grey: NDArray[np.float64]) -> int:
+    """Returns the hash of a picture of 32 x 32 grey pixels, float64 [32, 32]."""
+    # Rounded, so that the order of additions decides no bit.
+    lowest = np.round(_COSINES @ grey @ _COSINES.T, _DECIMALS).ravel()
+    bits = np.packbits(lowest > np.median(lowest))
+    return int.from_bytes(bits.tobytes(), "big")
+
+
+def colourfulness(pixels: NDArray[np.float64]) -> float:
+    """Returns how colourful pixels from 0 to 255 are, float64 [height, width, 3]."""
+    red, green, blue = np.moveaxis(pixels, 2, 0)
+    opponents = np.stack([red - green, (red + green) / 2 - blue])
+    spread = np.sqrt(opponents.var(axis=(1, 2)).sum())
+    distance = np.hypot(*opponents.mean(axis=(1, 2)))
+    return float(spread + _FROM_GREY * distance)
+
+
+def _cosines() -> NDArray[np.float64]:
+    """Returns the lowest rows of the cosine transform (DCT-II) of 32 numbers."""
+    frequencies, places = np.arange(_FREQUENCIES)[:, None], np.arange(_SIDE)
+    waves: NDArray[np.float64] = np.cos(
+        np.pi * (2 * places + 1) * frequencies / (2 * _SIDE)
+    )
+    return waves
+
+
+_COSINES = _cosines()
