@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
+from classification.artifacts.dataset_csv import CropRow
+from classification.artifacts.splits import Location
 from classification.dataset import folds
 from classification.dataset.counts import TEST, TRAIN, VAL
 from classification.runtime.errors import ConfigurationError
+from classification.runtime.name_list import CodedList
 from tests.classification.dataset import worlds
 
 if TYPE_CHECKING:
@@ -97,3 +100,27 @@ def test_a_place_that_alone_is_left_is_learned_from() -> None:
     crops = np.array([[5], [5]])
     dealt = folds.deal(crops, 2, seed=0)
     assert sorted(folds.split(crops, dealt, 0, seed=0).tolist()) == [TRAIN, TEST]
+
+
+def test_rows_are_dealt_by_their_locations() -> None:
+    rows = [
+        CropRow(f"{dataset}/{place}{label}{n}.jpg", dataset, place, "x", 1.0, label)
+        for dataset in ("d", "e")
+        for place in ("1", "2", "unknown_location")
+        for label in ("cat", "dog")
+        for n in range(3)
+    ]
+    rows.append(CropRow("e/rare.jpg", "e", "2", "x", 1.0, "rare"))
+    dealt = folds.deal_rows(rows, 3, seed=1)
+    assert len(dealt.locations) == 6
+    for fold in range(3):
+        found = dealt.splits(fold)
+        assert len(found.test) == 2
+        assert len(found.by_location()) == 6
+    by_row = dealt.fold_by_row(
+        CodedList(f"{row.dataset}/{row.location}" for row in rows)
+    )
+    for row, fold in zip(rows, by_row.tolist(), strict=True):
+        assert Location(row.dataset, row.location) in dealt.splits(fold).test
+    [note] = dealt.notes()
+    assert note.startswith(f"fold {by_row[-1] + 1} of 3: all crops of rare that ")
