@@ -35,6 +35,7 @@ from classification.artifacts import (
     location_counts,
     location_stats,
     mislabeled,
+    mislabeled_candidates,
     overall_metrics,
     predictions,
     predictions_info,
@@ -44,6 +45,7 @@ from classification.artifacts import (
     splits,
     target_mapping,
     taxonomy_csv,
+    timelapse_csv,
 )
 from classification.runtime.errors import ArtifactError
 from tests.commands import ROOT
@@ -145,6 +147,18 @@ FORMATS = [
         "mislabeled.csv",
         mislabeled.read,
         lambda source, copy: mislabeled.write(copy, mislabeled.read(source)),
+    ),
+    Format(
+        "mislabeled_candidates.csv",
+        lambda path: list(mislabeled_candidates.read(path)),
+        lambda source, copy: mislabeled_candidates.write(
+            copy, mislabeled_candidates.read(source)
+        ),
+    ),
+    Format(
+        "timelapse.csv",
+        lambda path: list(timelapse_csv.read(path)),
+        lambda source, copy: timelapse_csv.write(copy, timelapse_csv.read(source)),
     ),
     Format(
         "image_counts_by_label.json",

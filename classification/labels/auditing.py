@@ -143,7 +143,9 @@ def normal_confidence(
     """
     crops = np.bincount(labels, minlength=count)
     sums = np.bincount(labels, own, minlength=count)
-    return np.divide(sums, crops, out=np.full(count, np.inf), where=crops > 0)
+    normal: NDArray[np.float64] = np.full(count, np.inf)
+    np.divide(sums, crops, out=normal, where=crops > 0)
+    return normal
 
 
 def confident_joint(
