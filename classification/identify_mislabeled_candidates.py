@@ -28,7 +28,7 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 
 import numpy as np
 
@@ -178,22 +178,31 @@ class _Outputs:
         """Yields paths, probabilities and labels, batch by batch.
 
         Raises:
-            ArtifactError: a crop's label is no column; with its row.
+            ArtifactError: a crop's label is no column, or its name begins with no
+                dataset; with its row.
         """
         id_by_label = {label: index for index, label in enumerate(self.labels)}
         first = _FIRST_ROW
         for batch in self.file.float64_batches():
-            ids = [id_by_label.get(label, -1) for label in batch.labels or []]
-            if -1 in ids:
-                row = ids.index(-1)
-                label = (batch.labels or [])[row]
-                with in_file(self.file.path):
-                    raise ArtifactError(
-                        f"{label!r} is no column of the file",
-                        where=f"row {first + row}, column label",
-                    )
-            first += len(ids)
-            yield batch.paths, batch.probabilities.clip(0, 1), np.array(ids, np.int64)
+            labels = batch.labels or []
+            for row, (path, label) in enumerate(zip(batch.paths, labels, strict=True)):
+                if label not in id_by_label or "/" not in path:
+                    self._refuse(first + row, path, label)
+            first += len(labels)
+            ids = np.array([id_by_label[label] for label in labels], np.int64)
+            yield batch.paths, batch.probabilities.clip(0, 1), ids
+
+    def _refuse(self, row: int, path: str, label: str) -> NoReturn:
+        with in_file(self.file.path):
+            if "/" in path:
+                raise ArtifactError(
+                    f"{label!r} is no column of the file",
+                    where=f"row {row}, column label",
+                )
+            raise ArtifactError(
+                f"{path!r} does not begin with a dataset",
+                where=f"row {row}, column path",
+            )
 
     def batches(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
         """Yields probabilities and labels."""
@@ -261,15 +270,7 @@ def _make_judge(outputs: _Outputs, options: Options) -> Judge:
 
 
 def _dataset(path: str) -> str:
-    """Returns the dataset that a crop's name begins with.
-
-    Raises:
-        ArtifactError: it begins with none.
-    """
-    dataset, slash, _ = path.partition("/")
-    if not slash:
-        raise ArtifactError(f"{path!r} does not begin with a dataset", where="path")
-    return dataset
+    return path.partition("/")[0]
 
 
 def _image(path: str) -> str:
