@@ -17,6 +17,12 @@ An epoch draws as many crops as train has. A network that is better on val than 
 kept, and looked at on test. The run ends after --epochs, or after eight epochs in a row
 without a better one. With --epochs 0 the network is only measured.
 
+With --folds K, K networks are trained instead, each without the crops of some locations,
+which it then classifies. So outputs_folds.csv.gz in the run folder has for every crop what
+a network says of it that never saw its location: the ground on which
+identify_mislabeled_candidates finds wrong labels. Each network has a folder of its own,
+fold_1 to fold_K; no crop's split matters.
+
 A run that was killed goes on with --resume RUN_FOLDER, in the middle of its epoch, and
 ends with the same weights. All it was told is in params.json; only folders, --num-workers,
 --device and how often it is noted may be told anew.
@@ -33,6 +39,7 @@ import argparse
 import logging
 import os
 import random
+import shutil
 import time
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -59,7 +66,7 @@ from classification.artifacts.run_params import (
     RunParams,
 )
 from classification.artifacts.step_log import StepLog
-from classification.dataset import training_set, weighting
+from classification.dataset import folds, training_set, weighting
 from classification.dataset.counts import SPLITS
 from classification.modeling import catalog
 from classification.reports import model_card
@@ -78,6 +85,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from classification.dataset.folds import Dealt
     from classification.dataset.training_set import TrainingSet
     from classification.dataset.weighting import ConfidenceWeight
     from classification.modeling.board import Board
@@ -109,6 +117,7 @@ class Arguments(argparse.Namespace):
     label_weighted: bool
     weight_by_detection_conf: str | bool
     epochs: int
+    folds: int
     batch_size: int
     lr: float | None
     lr_schedule: LrSchedule
@@ -261,6 +270,14 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         type=cli.non_negative_int,
         default=0,
         help="most epochs; 0 only measures the network (default: %(default)s)",
+    )
+    add(
+        "--folds",
+        type=_folds,
+        default=0,
+        metavar="K",
+        help="train K networks, each without some locations, to find wrong labels "
+        "(default: one network)",
     )
     add(
         "--finetune",
@@ -428,6 +445,13 @@ def _positive(text: str) -> float:
     return value
 
 
+def _folds(text: str) -> int:
+    value = cli.positive_int(text)
+    if value < folds.FEWEST:
+        raise argparse.ArgumentTypeError("one fold would leave nothing to learn from")
+    return value
+
+
 def _not_negative(text: str) -> float:
     try:
         value = float(text)
@@ -474,7 +498,8 @@ def run(
             choices = Choices(padding=params.padding, precision=params.precision)
         if params is None:
             raise ConfigurationError("neither a new run nor one to go on with")
-        _Run(params, resume, options, choices, group).go()
+        kind = _Folds if params.folds else _Run
+        kind(params, resume, options, choices, group).go()
 
 
 def _params_of(folder: Path, group: Group) -> RunParams:
@@ -510,6 +535,8 @@ def _make_repeatable(group: Group) -> None:
 
 class _Run:
     """One run of the command, in one of its processes."""
+
+    _measured: Sequence[str] = SPLITS
 
     def __init__(
         self,
@@ -561,19 +588,25 @@ class _Run:
                 "--cropped-images-dir makes it"
             )
         self._check_hashes()
-        data = training_set.read(
-            self.dataset_dir,
-            label_weighted=self.params.label_weighted,
-            confidence_weight=_confidence_weight(self.params),
-        )
+        data = self._read(_confidence_weight(self.params))
         if self.group.is_first:
-            for note in data.notes():
+            for note in self._notes(data):
                 _logger.warning("%s", note)
         if self.params.epochs and not len(data.splits["train"]):
             raise ConfigurationError(
                 f"{self.dataset_dir}: train has no crop; nothing can be learned"
             )
         return data
+
+    def _read(self, confidence_weight: ConfidenceWeight | None) -> TrainingSet:
+        return training_set.read(
+            self.dataset_dir,
+            label_weighted=self.params.label_weighted,
+            confidence_weight=confidence_weight,
+        )
+
+    def _notes(self, data: TrainingSet) -> list[str]:
+        return data.notes()
 
     def _check_hashes(self) -> None:
         """Fills in what the data are, or sees that they are what they were."""
@@ -786,13 +819,11 @@ class _Run:
             data.labels,
         )
         if self.params.weight_by_detection_conf:  # which is for learning alone
-            data = training_set.read(
-                self.dataset_dir, label_weighted=self.params.label_weighted
-            )
+            data = self._read(None)
         return evaluating.evaluate(
             classifier,
             data,
-            SPLITS,
+            self._measured,
             folder,
             store=LocalStore(self.crops_dir),
             options=evaluating.Options(workers=max(1, self.options.workers)),
@@ -822,6 +853,119 @@ class _Run:
             best_epoch=ended.best_epoch,
             evaluation=found.metrics,
         )
+
+
+class _Fold(_Run):
+    """The training without the locations of one fold, which it is then measured on."""
+
+    _measured = ("test",)
+
+    def __init__(self, whole: _Run, folder: Path, dealt: Dealt, number: int) -> None:
+        cache = (whole.options.cache_dir or folder.parent) / f"{folder.name}_{_CACHE}"
+        options = replace(whole.options, cache_dir=cache)
+        super().__init__(whole.params, folder, options, whole.choices, whole.group)
+        self._cache = cache
+        self._split_by_location = dealt.splits(number).by_location()
+
+    def _read(self, confidence_weight: ConfidenceWeight | None) -> TrainingSet:
+        return training_set.read(
+            self.dataset_dir,
+            label_weighted=self.params.label_weighted,
+            confidence_weight=confidence_weight,
+            split_by_location=self._split_by_location,
+        )
+
+    def _notes(self, data: TrainingSet) -> list[str]:
+        del data  # what matters of it, ``_Folds`` has said
+        return []
+
+    def _finish(
+        self, folder: Path, data: TrainingSet, network: nn.Module, ended: Saved
+    ) -> None:
+        from classification.modeling import resuming  # noqa: PLC0415 - as above
+
+        found = self._measure(folder, data, network, ended)
+        failed = ended.failed | dict(found.failures)
+        # No other fold has the same crops in train, so none can use it.
+        shutil.rmtree(self._cache, ignore_errors=True)
+        resuming.write(folder, replace(ended, failed=failed, is_finished=True))
+
+
+class _Folds(_Run):
+    """A run that trains a network for each fold, and joins what they say."""
+
+    def go(self) -> None:
+        if self.group.world > 1:
+            raise ConfigurationError("--folds is for one process")
+        data = self._read_data()
+        if self.resume is None:
+            self._open(data, None)  # settles what was left open
+        folder = self._begin()
+        with locking.exclusive(folder / run_params.FILENAME):
+            parts = [self._fold_folder(folder, i) for i in range(self.params.folds)]
+            for number, part in enumerate(parts):
+                _logger.info("fold %d of %d: %s", number + 1, len(parts), part)
+                _Fold(self, part, self._dealt, number).go()
+            self._join(folder, data, parts)
+
+    def _fold_folder(self, folder: Path, number: int) -> Path:
+        return folder / f"fold_{number + 1}"
+
+    def _read(self, confidence_weight: ConfidenceWeight | None) -> TrainingSet:
+        del confidence_weight  # which is for learning alone
+        path = self.dataset_dir / dataset_csv.FILENAME
+        self._dealt = folds.deal_rows(
+            dataset_csv.read(path), self.params.folds, seed=self.params.seed
+        )
+        return training_set.read(
+            self.dataset_dir,
+            label_weighted=self.params.label_weighted,
+            split_by_location=dict.fromkeys(self._dealt.locations, "train"),
+        )
+
+    def _notes(self, data: TrainingSet) -> list[str]:
+        del data
+        return self._dealt.notes()
+
+    def _join(self, folder: Path, data: TrainingSet, parts: list[Path]) -> None:
+        """Writes what the networks say, and the step log.
+
+        Raises:
+            TooManyFailuresError: see ``cli.check_failures``.
+        """
+        from classification.modeling import evaluating, fold_outputs, resuming  # noqa: PLC0415 - as above
+
+        rows = data.splits["train"]
+        path = folder / evaluating.outputs_name("folds")
+        joined = fold_outputs.join(
+            [part / evaluating.outputs_name("test") for part in parts],
+            rows,
+            self._dealt.fold_by_row(rows.locations),
+            data.labels,
+            path,
+        )
+        ended = [saved for part in parts if (saved := resuming.read(part))]
+        reasons = {name: why for saved in ended for name, why in saved.failed.items()}
+        missing = [rows.paths[row] for row in joined.missing]
+        log = StepLog(
+            step=STEP,
+            options=run_params.to_dict(self.params),
+            started=self.started,
+            failures=[(name, reasons.get(name, "not read")) for name in missing],
+            notes=[("training set", note) for note in self._notes(data)],
+        )
+        log.counts |= {"crops": len(rows), "failed": len(missing)}
+        log.extra["acc_top1"] = joined.right / max(1, joined.crops)
+        _logger.info(
+            "%s: %d crops, %d of them judged right by a network that had not seen their "
+            "location; %d failed; log: %s",
+            path,
+            joined.crops,
+            joined.right,
+            len(missing),
+            step_log.write(folder, log),
+        )
+        cli.check_failures(len(missing), len(rows), self.options.max_failures)
 
 
 def _claim(base: Path) -> Path:
@@ -901,6 +1045,7 @@ def _params(args: Arguments) -> tuple[RunParams, Choices]:
         label_weighted=args.label_weighted,
         weight_by_detection_conf=args.weight_by_detection_conf,
         epochs=args.epochs,
+        folds=args.folds,
         batch_size=args.batch_size,
         lr=args.lr,
         weight_decay=args.weight_decay,
@@ -943,6 +1088,8 @@ def _check_usage(parser: argparse.ArgumentParser, args: Arguments) -> None:
                 parser.error(f"--{spelled} is for epochs with --finetune")
         if args.label_smoothing == 1:
             parser.error("--label-smoothing: 1 leaves nothing of the truth")
+        if args.folds and not args.epochs:
+            parser.error("--folds needs --epochs: an untrained network knows no labels")
         return
     told = [
         action.option_strings[0]

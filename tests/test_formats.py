@@ -47,6 +47,7 @@ from classification.artifacts import (
     splits,
     target_mapping,
     taxonomy_csv,
+    timelapse_csv,
 )
 from classification.runtime.errors import ArtifactError
 from tests.commands import ROOT
@@ -161,6 +162,11 @@ FORMATS = [
         lambda source, copy: mislabeled_candidates.write(
             copy, mislabeled_candidates.read(source)
         ),
+    ),
+    Format(
+        "timelapse.csv",
+        lambda path: list(timelapse_csv.read(path)),
+        lambda source, copy: timelapse_csv.write(copy, timelapse_csv.read(source)),
     ),
     Format(
         "image_counts_by_label.json",

@@ -26,7 +26,7 @@ class Row:
 
     Attributes:
         number: as a spreadsheet shows it.
-        cells: text by column, without spaces at its ends.
+        cells: text by column, mostly without spaces at its ends.
     """
 
     number: int
@@ -69,6 +69,7 @@ def read(
     *,
     columns: Sequence[str],
     further_columns: bool = True,
+    strip: bool = True,
     lines: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> Iterator[Row]:
     """Yields the rows below the header; empty rows are passed over.
@@ -77,6 +78,7 @@ def read(
         path: UTF-8 text, with or without a byte order mark.
         columns: columns that must be there, in any order.
         further_columns: whether there may be others; they are kept.
+        strip: take spaces off both ends of cells.
         lines: turns the lines of the file into the lines to parse, one for one.
 
     Raises:
@@ -84,7 +86,7 @@ def read(
             one, or a row has more or fewer cells than the header.
     """
     with _text(path) as file:
-        records = _records(csv.reader(lines(file), strict=True))
+        records = _records(csv.reader(lines(file), strict=True), strip=strip)
         header = _header(records, columns, further_columns=further_columns)
         for number, cells in records:
             if len(cells) != len(header):
@@ -151,12 +153,14 @@ def _text(path: Path) -> Iterator[TextIO]:
         raise ArtifactError(f"not UTF-8 text: {error}") from error
 
 
-def _records(reader: Iterable[list[str]]) -> Iterator[tuple[int, list[str]]]:
+def _records(
+    reader: Iterable[list[str]], *, strip: bool
+) -> Iterator[tuple[int, list[str]]]:
     number = 0
     try:
         for record in reader:
             number += 1
-            cells = [cell.strip() for cell in record]
+            cells = [cell.strip() for cell in record] if strip else record
             if any(cells):
                 yield number, cells
     except csv.Error as error:

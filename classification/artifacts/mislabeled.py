@@ -15,7 +15,6 @@ regard to case.
 
 from __future__ import annotations
 
-import csv
 import io
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+FOLDER = "megadb_mislabeled"
 SUFFIX = ".csv"
 COLUMNS = ("file", "correct_class")
 
@@ -54,6 +54,17 @@ def paths(folder: Path) -> dict[str, Path]:
     return found
 
 
+def path_of(folder: Path, dataset: str) -> Path:
+    """Returns where the wrong labels of a dataset without a file go.
+
+    Raises:
+        ArtifactError: its name would lead elsewhere.
+    """
+    if layout.checked_name(dataset) in (".", "") or "/" in dataset:
+        raise ArtifactError(f"{dataset!r} is no dataset's name")
+    return folder / f"{dataset}{SUFFIX}"
+
+
 def read(path: Path) -> dict[str, str]:
     """Returns the right class of each file, empty where nobody knows, in file order.
 
@@ -74,7 +85,7 @@ def read(path: Path) -> dict[str, str]:
 def write(path: Path, class_by_file: Mapping[str, str]) -> None:
     """Writes the right class of each file, sorted by file."""
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    table = _csv.writer(text)
     table.writerow(COLUMNS)
     table.writerows(sorted(class_by_file.items()))
     with replacing(path) as file:

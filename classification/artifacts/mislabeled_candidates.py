@@ -70,7 +70,7 @@ def read(path: Path) -> Iterator[Candidate]:
     """
     seen: set[tuple[str, str]] = set()
     with in_file(path):
-        for row in _csv.read(path, columns=COLUMNS):
+        for row in _csv.read(path, columns=COLUMNS, strip=False):
             candidate = _to_candidate(row)
             place = candidate.path, candidate.split
             if place in seen:

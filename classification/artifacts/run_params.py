@@ -32,6 +32,7 @@ Written by ``train_classifier``; read by it when a run goes on, by ``evaluate_mo
      "freeze_batch_norm": false,
      "cache_features": false,
      "crop_cache": true,
+     "folds": 0,
      "processes": 1,
      "version": "0.1.0",
      "data_sha256": {"classification_ds.csv": "5f0c…e1"}
@@ -43,7 +44,8 @@ original's, and what they mean there is: the architecture's image size, padding
 as they were given, so that they are read from the folder the run was started in; who reads
 the file lets them be given anew. ``pretrained`` and ``weight_by_detection_conf`` are false,
 true or a path. ``batch_size`` is that of all processes together, ``lr`` the rate at the
-beginning, ``logdir`` the folder that the run folder is in.
+beginning, ``logdir`` the folder that the run folder is in. ``folds`` is 0 for a run that
+trains one network.
 """
 
 from __future__ import annotations
@@ -106,6 +108,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
         freeze_batch_norm: batch normalisation keeps the means it came with.
         cache_features: in the finetune epochs, compute features once.
         crop_cache: crops are made small before they are varied, and kept so.
+        folds: number of networks that are trained, each without some of the locations.
         processes: number of processes that trained together.
         version: of this toolkit; empty for the original.
         data_sha256: hash of each file of the training set, by its name.
@@ -139,6 +142,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     freeze_batch_norm: bool = False
     cache_features: bool = False
     crop_cache: bool = False
+    folds: _Count = 0
     processes: _Positive = 1
     version: str = ""
     data_sha256: dict[str, str] = {}

@@ -97,6 +97,7 @@ def read(
     *,
     label_weighted: bool = False,
     confidence_weight: ConfidenceWeight | None = None,
+    split_by_location: Mapping[Location, str] | None = None,
 ) -> TrainingSet:
     """Reads the three files of a training set and weighs its examples.
 
@@ -105,13 +106,16 @@ def read(
         label_weighted: let all labels of a split count the same.
         confidence_weight: makes weights of the confidences of train; those of the
             other splits are not used.
+        split_by_location: the split of each location; None for what splits.json says,
+            which is not read otherwise.
 
     Raises:
         ArtifactError: a file is missing or malformed, or a crop has several labels or
             one that label_index.json does not have; with file and row.
     """
     labels = label_index.read(dataset_dir / label_index.FILENAME)
-    split_by_location = splits.read(dataset_dir / splits.FILENAME).by_location()
+    if split_by_location is None:
+        split_by_location = splits.read(dataset_dir / splits.FILENAME).by_location()
     gathered = {split: _Gathered() for split in SPLITS}
     without_split = _gather(
         dataset_dir / dataset_csv.FILENAME, labels, split_by_location, gathered

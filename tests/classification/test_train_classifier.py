@@ -20,6 +20,7 @@ from classification import train_classifier
 from classification.artifacts import (
     detector_calibration,
     overall_metrics,
+    predictions,
     run_params,
 )
 from classification.artifacts.detector_calibration import DetectorCalibration
@@ -212,6 +213,8 @@ def test_half_precision(base: Path) -> None:
         ("run crops --finetune-lr 1", "--finetune-lr is for epochs with --finetune"),
         ("run crops --label-smoothing 1", "1 leaves nothing of the truth"),
         ("--resume logs --epochs 3 --seed 4", "--seed, --epochs: the run's own params"),
+        ("run crops --folds 3", "--folds needs --epochs"),
+        ("run crops --folds 1", "one fold would leave nothing to learn from"),
         ("run crops --lr 0", "0 is not above 0"),
         ("run crops --lr nan", "nan is not a number from 0 on"),
     ],
@@ -328,3 +331,94 @@ def test_a_killed_run_ends_with_the_same_weights(base: Path, processes: int) -> 
         of_killed.model
     )
     assert resuming.read(folder).is_finished  # type: ignore[union-attr]
+
+
+def outputs(folder: Path, name: str) -> list[tuple[str, str, list[float]]]:
+    """Returns path, label and probabilities of each crop."""
+    file = predictions.open_file(folder / name)
+    return [
+        row
+        for batch in file.batches()
+        for row in zip(
+            batch.paths, batch.labels or [], batch.probabilities.tolist(), strict=True
+        )
+    ]
+
+
+def test_folds_judge_every_crop_by_a_network_that_never_saw_its_location(
+    base: Path,
+) -> None:
+    rows = training_world.make(base)
+    (base / "run/splits.json").unlink()  # no crop's split matters
+    assert train("--epochs 2 --folds 3 --label-weighted") == 0
+    folder = run_folder(base)
+    found = outputs(folder, "outputs_folds.csv.gz")
+    assert [(path, label) for path, label, _ in found] == [
+        (row.path, row.label) for row in rows
+    ]
+    location_by_path = {row.path: row.location for row in rows}
+    seen: list[str] = []
+    for fold in sorted(folder.glob("fold_*")):
+        tested = outputs(fold, "outputs_test.csv.gz")
+        assert all(row in found for row in tested)
+        seen += sorted({location_by_path[path] for path, _, _ in tested})
+    assert sorted(seen) == ["0", "1", "2", "3"]
+    assert not [p for p in folder.iterdir() if "cache" in p.name]
+    assert log_of(folder)["counts"] == {"crops": 48, "failed": 0}
+    assert run_params.read(folder / "params.json").folds == 3
+
+
+def test_folds_list_crops_that_cannot_be_read(base: Path) -> None:
+    rows = training_world.make(base)
+    (base / "crops" / rows[5].path).write_bytes(b"no picture")
+    assert train("--epochs 1 --folds 2 --max-failures 0") == 4
+    folder = run_folder(base)
+    assert len(outputs(folder, "outputs_folds.csv.gz")) == 47
+    [failure] = log_of(folder)["failures"]
+    assert failure == {"item": rows[5].path, "reason": "not an image file"}
+
+
+def test_folds_name_a_label_that_one_location_alone_has(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = training_world.make(base)
+    rows = [row for row in rows if row.label != "bear" or row.location == "2"]
+    training_world.write_set(base, rows, training_world.LABELS[:3])
+    assert train("--epochs 1 --folds 2") == 0
+    assert "all crops of bear that others could learn from" in capsys.readouterr().err
+
+
+def test_more_folds_than_locations_are_refused(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--epochs 1 --folds 5") == 1
+    assert not (base / "logs").exists()
+    assert (
+        "error: 5 folds need crops at 5 locations or more; there are 4"
+        in capsys.readouterr().err
+    )
+
+
+def test_interrupted_folds_go_on_where_they_were(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "--epochs 3 --folds 3 --save-steps 1 --logdir"
+    assert train(f"{words} whole") == 0
+    write = resuming.write
+
+    def interrupted(folder: Path, saved: resuming.Saved) -> None:
+        write(folder, saved)
+        if folder.name == "fold_2" and (saved.epoch, saved.step) == (1, 2):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming, "write", interrupted)
+        assert train(f"{words} logs") == 130
+    folder = run_folder(base)
+    first = (folder / "fold_1/resume.pt").stat().st_mtime_ns
+    assert not (folder / "fold_3").exists()
+    assert train_classifier.main(["--resume", str(folder)]) == 0
+    assert (folder / "fold_1/resume.pt").stat().st_mtime_ns == first
+    [whole] = (base / "whole").glob("2*")
+    name = "outputs_folds.csv.gz"
+    assert (folder / name).read_bytes() == (whole / name).read_bytes()

@@ -92,3 +92,19 @@ def test_a_folder_that_cannot_be_listed_is_one_line(tmp_path: Path) -> None:
     assert str(refusal.value) == (
         f"{tmp_path}/no: cannot list: No such file or directory"
     )
+
+
+@pytest.mark.parametrize("dataset", ["..", ".", "a/b", "..\\x", "/x", ""])
+def test_d43_a_dataset_without_a_file_gets_none_elsewhere(
+    dataset: str, tmp_path: Path
+) -> None:
+    assert mislabeled.path_of(tmp_path, "my traps").name == "my traps.csv"
+    with pytest.raises(ArtifactError):
+        mislabeled.path_of(tmp_path, dataset)
+
+
+def test_a_line_break_in_a_class_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "caltech.csv"
+    corrections = {"a.jpg": "mule\rdeer", "b.jpg": "mule\ndeer"}
+    mislabeled.write(path, corrections)
+    assert mislabeled.read(path) == corrections

@@ -51,6 +51,17 @@ def test_each_row_is_in_the_split_of_its_location(folder: Path) -> None:
     assert len(found.splits["test"]) == 1
 
 
+def test_splits_that_are_given_are_taken_and_the_file_is_not_read(
+    folder: Path,
+) -> None:
+    (folder / splits.FILENAME).unlink()
+    given = {Location("d", "1"): "test", Location("e", "1"): "train"}
+    found = training_set.read(folder, split_by_location=given)
+    assert list(found.splits["test"].paths) == [row.path for row in ROWS[:3]]
+    assert list(found.splits["train"].paths) == [ROWS[3].path]
+    assert found.without_split == 1
+
+
 def test_d23_only_detections_of_train_are_weighed_by_confidence(folder: Path) -> None:
     found = training_set.read(folder, confidence_weight=lambda c: c * 0.5)
     assert found.splits["train"].weights.tolist() == [1, 0.25, 0.5]
