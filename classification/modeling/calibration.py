@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from classification.modeling import metrics
+from classification.measuring import metrics
 from classification.modeling.inference import softmax
 from classification.modeling.manifest import Calibration, LabelCalibration, Threshold
 from classification.modeling.scaling import (

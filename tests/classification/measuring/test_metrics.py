@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from classification.modeling import metrics
-from classification.modeling.metrics import Interval
+from classification.measuring import metrics
+from classification.measuring.metrics import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
