@@ -68,7 +68,11 @@ class OpenedImage:
 
 
 def open_image(
-    data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, apply_exif: bool = True
+    data: bytes,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    apply_exif: bool = True,
+    least_side_px: int | None = None,
 ) -> OpenedImage:
     """Decodes a whole image.
 
@@ -77,6 +81,8 @@ def open_image(
         max_pixels: refuse an image of more pixels (width times height, as its
             header says) before anything is decoded.
         apply_exif: turn the image upright by its EXIF orientation.
+        least_side_px: where sides of this length are enough, a JPEG is decoded at a
+            half, a quarter or an eighth of its size, which is several times faster.
 
     Raises:
         ItemError: not an image, truncated, damaged, or too large; says which.
@@ -87,6 +93,8 @@ def open_image(
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         header = read_header(data, max_pixels=max_pixels)
         note = _note(header)
+        if least_side_px is not None:
+            header.draft(None, (least_side_px, least_side_px))
         turned = _turned(header, apply_exif=apply_exif)
         return OpenedImage(_to_rgb(turned), note)
     except ItemError:

@@ -96,11 +96,6 @@ class Found:
     notes: list[tuple[str, str]]
 
 
-def outputs_name(split: str) -> str:
-    """Returns the name of the file that holds the probabilities of a split."""
-    return f"outputs_{split}.csv.gz"
-
-
 def evaluate(  # noqa: PLR0913 - what is judged, by what, how, and where it goes
     classifier: Classifier,
     training_set: TrainingSet,
@@ -140,7 +135,7 @@ def evaluate(  # noqa: PLR0913 - what is judged, by what, how, and where it goes
     tables = _Tables(output_dir, work)
     for split in dict.fromkeys(splits):
         rows = training_set.splits[split]
-        counted = _count(work, rows, output_dir / outputs_name(split))
+        counted = _count(work, rows, output_dir / predictions.outputs_name(split))
         tables.add(split, counted, _metrics(work, counted))
         _tell(split, tables.overall[-1], counted)
     return Found(

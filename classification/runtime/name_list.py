@@ -87,3 +87,24 @@ class CodedList(Sequence[str]):
         if isinstance(place, slice):
             return [self._names[code] for code in self._codes[place]]
         return self._names[self._codes[place]]
+
+
+def positions(wanted: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
+    """Returns where in ``names`` each wanted name stands; -1 where it does not.
+
+    Args:
+        wanted: may be very many; 24 bytes are needed for each.
+        names: likewise; each stands once.
+    """
+    here = np.fromiter(map(hash, wanted), np.int64, len(wanted))
+    there = np.fromiter(map(hash, names), np.int64, len(names))
+    if not len(there):
+        return np.full(len(here), -1)
+    order = np.argsort(there, kind="stable")
+    places = np.searchsorted(there, here, sorter=order)
+    found = order[np.minimum(places, len(there) - 1)]
+    # Two names may share a hash, if hardly ever: who is found is looked in the face.
+    same = there[found] == here
+    for index in np.flatnonzero(same):
+        same[index] = names[int(found[index])] == wanted[int(index)]
+    return np.where(same, found, -1)
