@@ -9,9 +9,8 @@ import numpy as np
 
 from classification.measuring import by_label, metrics
 from classification.measuring.answers import Answers, Guesses
-from classification.runtime import name_list
 from classification.runtime.errors import ConfigurationError
-from classification.runtime.name_list import NameList
+from classification.runtime.name_list import NameIndex, NameList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +99,7 @@ def pair(before: Answers, now: Answers) -> Paired:
     Raises:
         ConfigurationError: a crop has two true labels, or no crop is in both.
     """
-    where = name_list.positions(now.names, before.names)
+    where = NameIndex(before.names).positions(now.names)
     common = np.flatnonzero(where >= 0)
     if not len(common):
         raise ConfigurationError("the two runs have no crop in common")

@@ -20,7 +20,7 @@ from classification.measuring import answers, metrics
 from classification.measuring.by_label import Places
 from classification.measuring.groups import Group
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
-from classification.runtime.name_list import CodedList, NameList, positions
+from classification.runtime.name_list import CodedList, NameIndex, NameList
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -188,18 +188,18 @@ class Locations:
         Raises:
             ArtifactError: it is missing or breaks its format.
         """
-        self._names = NameList()
-        self._where = CodedList()
+        names, self._where = NameList(), CodedList()
         for row in dataset_csv.read(table):
-            self._names.append(row.path)
+            names.append(row.path)
             self._where.append(f"{row.dataset}/{row.location}")
+        self._index = NameIndex(names)
 
     def of(self, names: Sequence[str]) -> tuple[Places, int]:
         """Returns where crops were taken, and how many of them the table lacks.
 
         Those it lacks share one place, ``NOWHERE``.
         """
-        found = positions(names, self._names)
+        found = self._index.positions(names)
         everywhere = (*self._where.names, NOWHERE)
         codes = np.append(self._where.codes, len(everywhere) - 1)[found]
         present, own = np.unique(codes, return_inverse=True)

@@ -1,6 +1,7 @@
 "use strict";
 // Puts the labels of a confusion matrix into another order, rows and columns alike, so
 // that what is right stays on the diagonal. Its first order is that of the label index.
+// Empty cells that are neighbours are one cell of the table.
 const ORDERS = {
   label: (one, other) => one.place - other.place,
   recall: (one, other) => one.recall - other.recall,
@@ -14,7 +15,9 @@ for (const table of document.querySelectorAll("table.matrix")) {
     recall: parseFloat(row.dataset.recall),
     size: parseFloat(row.dataset.size),
   }));
-  const lines = [...table.tHead.rows, ...rows].map((row) => ({ row, cells: [...row.cells] }));
+  const head = table.tHead.rows[0];
+  const headings = [...head.cells].slice(1);
+  const cellsByRow = rows.map(cellsByColumn);
   const toolbar = document.createElement("p");
   toolbar.className = "toolbar";
   toolbar.append("Order by ");
@@ -25,11 +28,39 @@ for (const table of document.querySelectorAll("table.matrix")) {
     button.setAttribute("aria-pressed", String(name === "label"));
     button.addEventListener("click", () => {
       const order = [...labels].sort(ORDERS[name]).map((label) => label.place);
-      for (const { row, cells } of lines) row.append(...order.map((place) => cells[place + 1]));
+      head.append(...order.map((place) => headings[place]));
+      rows.forEach((row, place) => row.replaceChildren(row.cells[0], ...ordered(cellsByRow[place], order)));
       table.tBodies[0].append(...order.map((place) => rows[place]));
       for (const one of toolbar.children) one.setAttribute("aria-pressed", String(one === button));
     });
     toolbar.append(button);
   }
   table.parentElement.before(toolbar);
+}
+
+function cellsByColumn(row) {
+  const found = new Map();
+  let column = 0;
+  for (const cell of [...row.cells].slice(1)) {
+    if (!cell.classList.contains("gap")) found.set(column, cell);
+    column += cell.colSpan;
+  }
+  return found;
+}
+
+function ordered(cells, order) {
+  const found = [];
+  for (const place of order) {
+    const last = found[found.length - 1];
+    if (cells.has(place)) {
+      found.push(cells.get(place));
+    } else if (last?.className === "gap") {
+      last.colSpan += 1;
+    } else {
+      const gap = document.createElement("td");
+      gap.className = "gap";
+      found.push(gap);
+    }
+  }
+  return found;
 }

@@ -31,6 +31,7 @@ from classification.reports.results_page import (
     cell_id,
     label_rows,
     mean_rows,
+    occurring,
     view_matrix,
 )
 from classification.runtime.errors import ItemError
@@ -188,7 +189,7 @@ class _SplitDesk:
             locations=None if places is None else len(places.names),
             estimates=known,
             matrix=view_matrix(matrix, labels, self.id, plan.cells.keys()),
-            sure=view_matrix(answers.sure_matrix(SURE), labels),
+            sure=view_matrix(*occurring(answers.sure_matrix(SURE), labels)),
             labels=label_rows(matrix, labels, figures, _reliabilities(answers)),
             means=mean_rows(labels, figures),
             confidence=_confidence(answers, self.source.calibration),

@@ -49,12 +49,16 @@ class Cell(NamedTuple):
     """A cell of a confusion matrix that is not empty.
 
     Attributes:
+        column: id of the predicted label.
+        gap: number of empty cells before it.
         crops: number of them.
         text: their share of the row, in percent.
         shade: of that share, from 1 to 10.
         link: id of the section that shows some of them, or empty.
     """
 
+    column: int
+    gap: int
     crops: int
     text: str
     shade: int
@@ -69,14 +73,16 @@ class MatrixRow:
         label: its name.
         crops: number of them.
         recall: share that is right, or -1 where there is no crop.
-        cells: by predicted label; None where there is none.
+        cells: those that are not empty, by predicted label.
+        gap: number of empty cells after them.
         link: id of the section that shows its crops, or empty.
     """
 
     label: str
     crops: int
     recall: float
-    cells: tuple[Cell | None, ...]
+    cells: tuple[Cell, ...]
+    gap: int
     link: str = ""
 
 
@@ -386,24 +392,50 @@ def view_matrix(
         split_id: of the split, for links.
         shown: (true, predicted) of the cells whose crops the page shows.
     """
-    with_crops = {true for true, _ in shown}
-    rows = []
-    for i, label in enumerate(labels):
-        total = int(matrix[i].sum())
-        cells: list[Cell | None] = [None] * len(labels)
-        for j in np.flatnonzero(matrix[i]).tolist():
-            link = cell_id(split_id, i, j) if (i, j) in shown else ""
-            cells[j] = _cell(int(matrix[i, j]), total, link)
-        recall = int(matrix[i, i]) / total if total else -1.0
-        link = f"{split_id}-{i}" if i in with_crops else ""
-        rows.append(MatrixRow(label, total, recall, tuple(cells), link))
-    return Matrix(tuple(labels), tuple(rows))
+    return Matrix(
+        tuple(labels),
+        tuple(
+            _row(label, i, matrix[i], split_id, shown) for i, label in enumerate(labels)
+        ),
+    )
 
 
-def _cell(crops: int, total: int, link: str) -> Cell:
+def _row(
+    label: str,
+    true: int,
+    counts: NDArray[np.int64],
+    split_id: str,
+    shown: Collection[tuple[int, int]],
+) -> MatrixRow:
+    total = int(counts.sum())
+    cells: list[Cell] = []
+    after = 0
+    for column in np.flatnonzero(counts).tolist():
+        link = cell_id(split_id, true, column) if (true, column) in shown else ""
+        cells.append(_cell(column, column - after, int(counts[column]), total, link))
+        after = column + 1
+    return MatrixRow(
+        label,
+        total,
+        int(counts[true]) / total if total else -1.0,
+        tuple(cells),
+        len(counts) - after,
+        f"{split_id}-{true}" if any(cell.link for cell in cells) else "",
+    )
+
+
+def _cell(column: int, gap: int, crops: int, total: int, link: str) -> Cell:
     share = crops / total
     shade = min(_SHADES, 1 + int(share * _SHADES))
-    return Cell(crops, percent_text(share), shade, link)
+    return Cell(column, gap, crops, percent_text(share), shade, link)
+
+
+def occurring(
+    matrix: NDArray[np.int64], labels: Sequence[str]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Returns a confusion matrix without the labels that stand in no cell of it."""
+    kept = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
+    return matrix[np.ix_(kept, kept)], tuple(labels[i] for i in kept.tolist())
 
 
 def percent_text(share: float) -> str:

@@ -89,22 +89,26 @@ class CodedList(Sequence[str]):
         return self._names[self._codes[place]]
 
 
-def positions(wanted: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
-    """Returns where in ``names`` each wanted name stands; -1 where it does not.
+class NameIndex:
+    """Tells where names stand in a list of very many, with 16 bytes for each."""
 
-    Args:
-        wanted: may be very many; 24 bytes are needed for each.
-        names: likewise; each stands once.
-    """
-    here = np.fromiter(map(hash, wanted), np.int64, len(wanted))
-    there = np.fromiter(map(hash, names), np.int64, len(names))
-    if not len(there):
-        return np.full(len(here), -1)
-    order = np.argsort(there, kind="stable")
-    places = np.searchsorted(there, here, sorter=order)
-    found = order[np.minimum(places, len(there) - 1)]
-    # Two names may share a hash, if hardly ever: who is found is looked in the face.
-    same = there[found] == here
-    for index in np.flatnonzero(same):
-        same[index] = names[int(found[index])] == wanted[int(index)]
-    return np.where(same, found, -1)
+    def __init__(self, names: Sequence[str]) -> None:
+        """Begins with a list in which each name stands once; it must not change."""
+        self._names = names
+        hashes = np.fromiter(map(hash, names), np.int64, len(names))
+        self._order = np.argsort(hashes, kind="stable")
+        self._sorted = hashes[self._order]
+
+    def positions(self, wanted: Sequence[str]) -> NDArray[np.int64]:
+        """Returns where each wanted name stands; -1 where it does not."""
+        hashes = np.fromiter(map(hash, wanted), np.int64, len(wanted))
+        if not len(self._sorted):
+            return np.full(len(hashes), -1)
+        places = np.searchsorted(self._sorted, hashes)
+        places = np.minimum(places, len(self._sorted) - 1)
+        found = self._order[places]
+        same = self._sorted[places] == hashes
+        # Two names may share a hash, if hardly ever: who is found is looked in the face.
+        for index in np.flatnonzero(same).tolist():
+            same[index] = self._names[int(found[index])] == wanted[index]
+        return np.where(same, found, -1)
