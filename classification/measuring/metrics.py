@@ -192,9 +192,9 @@ def wilson(right: int, total: int) -> Interval | None:
     found, square = right / total, _DEVIATIONS**2 / total
     centre = found + square / 2
     half = math.sqrt(square * (found * (1 - found) + square / 4))
-    # Rounding leaves [0, 1] by a hair where all or none are right.
+    # Rounding leaves the share outside by a hair where all or none are right.
     low, high = (centre - half) / (1 + square), (centre + half) / (1 + square)
-    return Interval(max(low, 0.0) if right else 0.0, min(high, 1.0))
+    return Interval(low if right else 0.0, high if right < total else 1.0)
 
 
 def location_bootstrap(
