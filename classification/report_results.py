@@ -25,12 +25,14 @@ from __future__ import annotations
 import argparse
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts import dataset_csv, run_params
 from classification.modeling import calibration, manifest
 from classification.reports import render, results_assembly, results_plan
+from classification.reports.evaluated import Calibration
 from classification.reports.results_assembly import Source
 from classification.reports.results_page import SCRIPTS, TEMPLATE
 from classification.runtime import cli
@@ -40,11 +42,7 @@ from classification.storage.local import LocalStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from classification.artifacts.run_params import RunParams
-    from classification.modeling.scaling import Scaling
 
 OUTPUT = "results_report.html"
 
@@ -178,15 +176,15 @@ def run(logdir: Path, *, options: Options) -> None:
     params_json = logdir / run_params.FILENAME
     params = run_params.read(params_json) if params_json.exists() else None
     crops, dataset = _folders(params, options)
-    found = None if options.manifest is None else _scaling(options.manifest)
     page = results_assembly.assemble(
         Source(
             logdir=logdir,
             splits=tuple(options.splits),
             store=None if crops is None else LocalStore(crops),
             dataset_csv=None if dataset is None else dataset / dataset_csv.FILENAME,
-            calibrate=None if found is None else _Calibrate(found),
-            calibration="" if found is None else str(found),
+            calibration=None
+            if options.manifest is None
+            else _calibration(options.manifest),
             other=options.compare,
             thumbnails=options.thumbnails,
             sample=options.sample,
@@ -233,23 +231,19 @@ def _lacking(crops: Path | None, dataset: Path | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _scaling(path: Path) -> Scaling:
-    found = manifest.read(path).calibration
+def _calibration(path: Path) -> Calibration:
+    model = manifest.read(path)
+    found = model.calibration
     if found is None:
         raise ConfigurationError(
             f"{path}: not calibrated; calibrate_classifier does that"
         )
-    return found.scaling
-
-
-@dataclass(frozen=True, slots=True)
-class _Calibrate:
-    """What a scaling does to probabilities."""
-
-    scaling: Scaling
-
-    def __call__(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        return calibration.rescaled(self.scaling, probabilities)
+    return Calibration(
+        labels=model.labels,
+        apply=partial(calibration.rescaled, found.scaling),
+        title=str(found.scaling),
+        outputs_sha256=found.outputs_sha256,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from classification.artifacts import (
 from classification.measuring import answers, metrics
 from classification.measuring.by_label import Places
 from classification.measuring.groups import Group
+from classification.runtime import registry
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from classification.runtime.name_list import CodedList, NameIndex, NameList
 
@@ -33,6 +34,23 @@ if TYPE_CHECKING:
 
 _FIRST, _LAST = ("test", "val"), "train"  # the most telling splits, and the least
 NOWHERE = "unknown: not in classification_ds.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What is done to the probabilities that a network gives.
+
+    Attributes:
+        labels: whose probabilities it takes, in their order.
+        apply: does it.
+        title: says how.
+        outputs_sha256: of the file that it was fitted to.
+    """
+
+    labels: tuple[str, ...]
+    apply: Calibrate
+    title: str
+    outputs_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,46 +77,42 @@ class Run:
 
 
 def read(
-    logdir: Path, *, wanted: Sequence[str] = (), calibrate: Calibrate | None = None
+    logdir: Path, *, wanted: Sequence[str] = (), calibration: Calibration | None = None
 ) -> Run:
     """Reads the outputs of an evaluation.
 
     Args:
         logdir: where they are.
         wanted: names of splits; empty for all there are.
-        calibrate: what calibration does to probabilities, or None for nothing. It is
-            not done to probabilities that are calibrated already.
+        calibration: what is done to probabilities, or None for nothing. It is not
+            done to those that are calibrated already.
 
     Raises:
         ArtifactError: a file breaks its format, or there is none.
-        ConfigurationError: a wanted split is not there, or columns are not the labels.
+        ConfigurationError: a wanted split is not there, or columns, or the labels of
+            the calibration, are not the labels.
         StorageError: the folder cannot be read.
     """
     outputs = predictions.find_outputs(logdir)
     known = _matrices(logdir)
     splits = _chosen(logdir, {*outputs, *known}, wanted)
     labels = _labels(logdir, [outputs[one] for one in splits if one in outputs])
-    found, notes = {}, []
-    for split in splits:
-        if split not in outputs:
-            notes.append(
-                f"{split}: {predictions.outputs_name(split)} is missing, so there is "
-                "only its confusion matrix"
-            )
-            continue
-        is_calibrated = predictions_info.find(outputs[split]) is not None
-        found[split] = answers.read(
-            predictions.open_file(outputs[split]),
-            labels,
-            calibrate=None if is_calibrated else calibrate,
+    if calibration is not None and calibration.labels != labels:
+        raise ConfigurationError(
+            f"the calibration is of a model of other labels than {logdir}: "
+            f"{answers.first_difference(calibration.labels, labels)}"
         )
-        if is_calibrated:
-            notes.append(f"{split}: its probabilities are calibrated already")
-        if split in known and not _same(found[split].matrix, known[split]):
-            notes.append(
-                f"{split}: {confusion_matrices.FILENAME} is of another run than "
-                f"{predictions.outputs_name(split)}, which this page follows"
-            )
+    found: dict[str, Answers] = {}
+    notes: list[str] = []
+    for split in splits:
+        if split in outputs:
+            found[split], more = _answers(outputs[split], labels, calibration)
+            if split in known and not _same(found[split].matrix, known[split]):
+                more.append(f"{confusion_matrices.FILENAME} tells of another run")
+        else:
+            name = predictions.outputs_name(split)
+            more = [f"{name} is missing, so there is only a confusion matrix"]
+        notes += [f"{split}: {note}" for note in more]
     matrices = {
         split: found[split].matrix if split in found else known[split]
         for split in splits
@@ -113,6 +127,21 @@ def read(
         metrics=_metrics(logdir),
         notes=tuple(notes),
     )
+
+
+def _answers(
+    path: Path, labels: Sequence[str], calibration: Calibration | None
+) -> tuple[Answers, list[str]]:
+    """Returns the answers of a split, and what a reader should know of them."""
+    file = predictions.open_file(path)
+    if predictions_info.find(path) is not None:
+        return answers.read(file, labels), ["probabilities are calibrated already"]
+    if calibration is None:
+        return answers.read(file, labels), []
+    fitted = registry.sha256_of(path) == calibration.outputs_sha256
+    return answers.read(file, labels, calibrate=calibration.apply), [
+        "calibration was fitted to these crops; see it on another split"
+    ] * fitted
 
 
 def _matrices(logdir: Path) -> dict[str, NDArray[np.int64]]:

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from classification.measuring.answers import Answers, Calibrate, Guesses
+    from classification.measuring.answers import Answers, Guesses
     from classification.measuring.by_label import LabelFigures, Places
     from classification.measuring.confidence import Reliability
     from classification.measuring.groups import Group
-    from classification.reports.evaluated import Run
+    from classification.reports.evaluated import Calibration, Run
     from classification.reports.results_page import Thumb
     from classification.reports.results_plan import Plan, SplitPlan
     from classification.storage import ImageStore
@@ -69,8 +69,7 @@ class Source:
         splits: names of those to show; empty for all.
         store: the crops, or None where nobody knows where they are.
         dataset_csv: the training set's table, or None where nobody knows where it is.
-        calibrate: what calibration does to probabilities, or None.
-        calibration: that in words.
+        calibration: what is done to probabilities, or None.
         other: another evaluation to compare with, or None.
         thumbnails: pictures on the page, at most.
         sample: crops of each split that are looked at for their light and size.
@@ -83,8 +82,7 @@ class Source:
     splits: Sequence[str] = ()
     store: ImageStore | None = None
     dataset_csv: Path | None = None
-    calibrate: Calibrate | None = None
-    calibration: str = ""
+    calibration: Calibration | None = None
     other: Path | None = None
     thumbnails: int = results_plan.DEFAULT_THUMBNAILS
     sample: int = DEFAULT_SAMPLE
@@ -102,7 +100,7 @@ def assemble(source: Source) -> Page:
         StorageError: a folder cannot be read.
     """
     run = evaluated.read(
-        source.logdir, wanted=source.splits, calibrate=source.calibrate
+        source.logdir, wanted=source.splits, calibration=source.calibration
     )
     other = None if source.other is None else evaluated.read(source.other)
     where = None if source.dataset_csv is None else Locations(source.dataset_csv)
@@ -368,10 +366,12 @@ def _of_label(answers: Answers, guesses: Guesses, label: int) -> Reliability:
     )
 
 
-def _confidence(answers: Answers, calibration: str) -> tuple[ConfidenceView, ...]:
+def _confidence(
+    answers: Answers, calibration: Calibration | None
+) -> tuple[ConfidenceView, ...]:
     views = [_view_confidence(answers, answers.guesses, _RAW)]
-    if answers.calibrated is not None:
-        title = f"{_CALIBRATED}: {calibration}"
+    if answers.calibrated is not None and calibration is not None:
+        title = f"{_CALIBRATED}: {calibration.title}"
         views.append(_view_confidence(answers, answers.calibrated, title))
     return tuple(views)
 

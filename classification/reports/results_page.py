@@ -42,7 +42,7 @@ METRICS: Mapping[str, str] = {
 }
 
 _SHADES = 10
-_HALF_PERCENT = 0.005
+_ALL = 100  # percents
 
 
 class Cell(NamedTuple):
@@ -440,11 +440,12 @@ def occurring(
 
 def percent_text(share: float) -> str:
     """Writes a share as whole percents, without the sign; never all or none falsely."""
-    if 0 < share < _HALF_PERCENT:
+    percents = round(100 * share)
+    if percents == 0 and share > 0:
         return "<1"
-    if 1 - _HALF_PERCENT < share < 1:
+    if percents == _ALL and share < 1:
         return ">99"
-    return f"{round(100 * share)}"
+    return f"{percents}"
 
 
 def label_rows(
@@ -484,9 +485,9 @@ def label_rows(
 def mean_rows(
     labels: Sequence[str], figures: Sequence[LabelFigures]
 ) -> tuple[MeanRow, ...]:
-    """Returns the means over all labels and, where there is one, without ``other``."""
+    """Returns the means over all labels and, if it has crops, without ``other``."""
     rows = [MeanRow("all labels that have crops", by_label.means(labels, figures))]
-    if OTHER in labels:
+    if OTHER in labels and figures[labels.index(OTHER)].crops:
         without = by_label.means(labels, figures, {OTHER})
         rows.append(MeanRow(f"the same without “{OTHER}”", without))
     return tuple(rows)
