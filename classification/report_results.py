@@ -200,7 +200,7 @@ def run(logdir: Path, *, options: Options) -> None:
         "%s: %s; %d pictures, %d crops could not be read",
         output,
         ", ".join(f"{one.name} {one.crops} crops" for one in page.splits),
-        page.thumbnails - page.gone,
+        page.thumbnails,
         page.gone,
     )
 

@@ -2,8 +2,8 @@
 
 Written by ``run_classifier``, ``aggregate_classifier_probs`` (``…_remapped.csv``: a column
 per target, sorted by name) and ``evaluate_model`` (``outputs_{split}.csv.gz``: with the
-columns ``label`` and ``weight``); read by ``aggregate_classifier_probs`` and
-``merge_classification_detection_output``::
+columns ``label`` and ``weight``); read by ``aggregate_classifier_probs``,
+``merge_classification_detection_output``, ``calibrate_classifier`` and ``report_results``::
 
     path,bear,deer
     a/b.JPG___crop00_md_v5a.0.0.pt.jpg,0.90282,0.09718

@@ -23,10 +23,10 @@ class Album:
     """The pictures of crops, or why there are none."""
 
     def __init__(self, names: Sequence[str], store: ImageStore | None) -> None:
-        """Reads and shrinks each crop."""
+        """Reads and shrinks each crop, once."""
         self._found: dict[str, InlinePicture | ItemError] = {}
         if store is not None:
-            self._found |= inlined(names, store, side_px=_SIDE_PX)
+            self._found |= inlined(dict.fromkeys(names), store, side_px=_SIDE_PX)
 
     @property
     def gone(self) -> int:

@@ -111,7 +111,8 @@ def assemble(source: Source) -> Page:
         thumbnails=source.thumbnails if source.store else 0,
         seed=source.seed,
     )
-    album = Album(results_plan.names_of(plan, run.answers, pairs), source.store)
+    names = results_plan.names_of(plan, run.answers, pairs)
+    album = Album(names, source.store)
     splits = [
         _SplitDesk(source, run, split, f"s{number}", where, album).view(plan)
         for number, split in enumerate(run.splits)
@@ -126,7 +127,7 @@ def assemble(source: Source) -> Page:
         notes=(*source.notes, *run.notes),
         splits=tuple(splits),
         comparison=comparison,
-        thumbnails=plan.size,
+        thumbnails=sum(album.find(name)[0] is not None for name in names),
         gone=album.gone,
         seed=source.seed,
     )

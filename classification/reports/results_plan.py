@@ -169,7 +169,7 @@ def _drawn(
 def names_of(
     found: Plan, answers: Mapping[str, Answers], pairs: Mapping[str, Paired]
 ) -> Sequence[str]:
-    """Returns the names of all crops that are shown, each once."""
+    """Returns the names of all crops that are shown, each as often as it is."""
     names = [
         pairs[split].now.names[place]
         for split, one in found.changes.items()
@@ -180,4 +180,4 @@ def names_of(
         for split, one in found.splits.items()
         for place in one.places
     ]
-    return list(dict.fromkeys(names))
+    return names
