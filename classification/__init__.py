@@ -11,6 +11,7 @@ knows a file's name, a key, a column, a crop's name   ``artifacts/``
 knows what an image's metadata is, and queries it     ``megadb/``
 decides which labels, which targets                   ``labels/``
 decides which rows, which splits                      ``dataset/``
+says how good a classifier is, as numbers             ``measuring/``
 touches pixels                                        ``cropping/``
 box arithmetic                                        ``detection/boxes.py``
 mentions torch                                        ``modeling/`` or a detector engine

@@ -38,7 +38,8 @@ import msgspec
 import numpy as np
 
 from classification.artifacts import predictions, predictions_info
-from classification.modeling import calibration, manifest, metrics
+from classification.measuring import metrics
+from classification.modeling import calibration, manifest
 from classification.modeling.calibration import METHODS, Outputs
 from classification.modeling.scaling import Temperature
 from classification.runtime import cli, registry

@@ -42,7 +42,6 @@ from classification.artifacts import (
 from classification.artifacts.mislabeled_candidates import Candidate
 from classification.dataset.counts import SPLITS
 from classification.labels import auditing
-from classification.modeling import evaluating
 from classification.runtime import cli
 from classification.runtime.atomic import together
 from classification.runtime.errors import (
@@ -210,7 +209,7 @@ class _Outputs:
 
 
 def _open(logdir: Path, split: str) -> _Outputs:
-    path = logdir / evaluating.outputs_name(split)
+    path = logdir / predictions.outputs_name(split)
     if split == FOLDS and not path.exists():
         raise ArtifactError(
             "missing; train_classifier --folds K writes it", where=str(path)

@@ -53,6 +53,7 @@ from classification.artifacts import (
     dataset_csv,
     detector_calibration,
     label_index,
+    predictions,
     run_params,
     splits,
     step_log,
@@ -933,12 +934,12 @@ class _Folds(_Run):
         Raises:
             TooManyFailuresError: see ``cli.check_failures``.
         """
-        from classification.modeling import evaluating, fold_outputs, resuming  # noqa: PLC0415 - as above
+        from classification.modeling import fold_outputs, resuming  # noqa: PLC0415 - as above
 
         rows = data.splits["train"]
-        path = folder / evaluating.outputs_name("folds")
+        path = folder / predictions.outputs_name("folds")
         joined = fold_outputs.join(
-            [part / evaluating.outputs_name("test") for part in parts],
+            [part / predictions.outputs_name("test") for part in parts],
             rows,
             self._dealt.fold_by_row(rows.locations),
             data.labels,

@@ -1,7 +1,7 @@
 """``confusion_matrices.npz``: what a classifier takes for what, on each split.
 
-Written by ``evaluate_model`` and at the end of training, for notebooks, which open it with
-``numpy.load``. One array for each split that was evaluated, under the split's name: int64,
+Written by ``evaluate_model`` and at the end of training; read by ``report_results``, and by
+notebooks, which open it with ``numpy.load``. One array for each split that was evaluated, under the split's name: int64,
 shape [C, C], C labels in the order of label_index.json. ``matrix[i, j]`` counts the crops
 of label i whose most probable label is j; rows are the truth.
 """

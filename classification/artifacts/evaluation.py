@@ -1,6 +1,7 @@
 """``metrics.json``: what the accuracy of a classifier leaves out.
 
-Written by ``evaluate_model`` and at the end of training; read by the model card::
+Written by ``evaluate_model`` and at the end of training; read by the model card and
+``report_results``::
 
     {
      "format": "cameratraps-evaluation 1",

@@ -3,7 +3,7 @@
 Written by ``create_classification_dataset`` and ``aggregate_classifier_probs``, and, on one
 line, by ``evaluate_model`` where a target mapping adds the label ``other``; read by
 ``run_classifier``, ``evaluate_model``, ``map_classification_categories``,
-``merge_classification_detection_output``::
+``merge_classification_detection_output``, ``report_results``::
 
     {
      "0": "bear",

@@ -1,7 +1,7 @@
 """``location_stats.csv``: how good a classifier is at each location.
 
 Written by ``evaluate_model`` and at the end of training, for people, who look here for
-cameras that a classifier fails at::
+cameras that a classifier fails at, and for ``report_results``::
 
     split,location,crops,acc_top1
     test,idfg/12,40,0.95

@@ -2,8 +2,8 @@
 
 Written by ``run_classifier``, ``aggregate_classifier_probs`` (``…_remapped.csv``: a column
 per target, sorted by name) and ``evaluate_model`` (``outputs_{split}.csv.gz``: with the
-columns ``label`` and ``weight``); read by ``aggregate_classifier_probs`` and
-``merge_classification_detection_output``::
+columns ``label`` and ``weight``); read by ``aggregate_classifier_probs``,
+``merge_classification_detection_output``, ``calibrate_classifier`` and ``report_results``::
 
     path,bear,deer
     a/b.JPG___crop00_md_v5a.0.0.pt.jpg,0.90282,0.09718
@@ -27,6 +27,7 @@ import csv
 import gzip
 import io
 import math
+import re
 import zlib
 from dataclasses import dataclass
 from typing import (
@@ -45,7 +46,7 @@ import numpy as np
 from classification.artifacts import _names, layout
 from classification.runtime import parallel
 from classification.runtime.atomic import replacing
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import ArtifactError, StorageError, in_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,6 +64,8 @@ _BLOCK_BYTES = 4 << 20
 _BULK_NUMBERS = 1 << 18
 _ROUNDING = 1e-3  # sums of float32 probabilities leave [0, 1] by less than this
 _NEEDS_QUOTES = frozenset(',"\r\n')
+
+_OUTPUTS = re.compile(r"outputs_([A-Za-z0-9_-]+)\.csv\.gz")
 
 FloatT = TypeVar("FloatT", np.float32, np.float64)
 # The text of each row's first columns, and its numbers, shape [rows, categories].
@@ -145,6 +148,26 @@ class PredictionsFile:
                     yield _rows_of(batch, slice(start, start + rows))
             if repeated := seen.repeated_hashes():
                 _refuse_repeated(self, repeated)
+
+
+def outputs_name(split: str) -> str:
+    """Returns the name of the file that holds the probabilities of a split."""
+    return f"outputs_{split}.csv.gz"
+
+
+def find_outputs(folder: Path) -> dict[str, Path]:
+    """Returns the files of a folder that ``outputs_name`` names, by split, sorted.
+
+    Raises:
+        StorageError: the folder cannot be read.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror}") from error
+    return {
+        match[1]: path for path in paths if (match := _OUTPUTS.fullmatch(path.name))
+    }
 
 
 def open_file(path: Path) -> PredictionsFile:

@@ -1,7 +1,7 @@
 """``params.json``: what a training run was told, in its run folder.
 
-Written by ``train_classifier``; read by it when a run goes on, by ``evaluate_model`` and
-``export_model``::
+Written by ``train_classifier``; read by it when a run goes on, by ``evaluate_model``,
+``export_model`` and ``report_results``::
 
     {
      "dataset_dir": "run",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from classification.modeling import metrics
+from classification.measuring import metrics
 from classification.modeling.inference import softmax
 from classification.modeling.manifest import Calibration, LabelCalibration, Threshold
 from classification.modeling.scaling import (
@@ -63,7 +63,14 @@ def fit(method: Method, outputs: Outputs) -> Scaling:
 
 def calibrated(scaling: Scaling, outputs: Outputs) -> NDArray[np.float32]:
     """Returns calibrated probabilities, shape [N, C]."""
-    return _apply(scaling, log_probabilities(outputs.probabilities))
+    return rescaled(scaling, outputs.probabilities)
+
+
+def rescaled(
+    scaling: Scaling, probabilities: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Returns calibrated probabilities of crops whose labels need not be known."""
+    return _apply(scaling, log_probabilities(probabilities))
 
 
 def held_out(method: Method, outputs: Outputs) -> NDArray[np.float32]:

@@ -35,9 +35,10 @@ from classification.artifacts.overall_metrics import SplitRow
 from classification.artifacts.predictions import Evaluated
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.labels import judging
-from classification.modeling import manifest, metrics
+from classification.measuring import metrics
+from classification.measuring.tally import Tally
+from classification.modeling import manifest
 from classification.modeling.batches import Loader
-from classification.modeling.tally import Tally
 from classification.runtime import atomic, progress
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
     from classification.dataset.training_set import SplitRows, TrainingSet
     from classification.labels.judging import Judged
     from classification.labels.kinship import Kinship
+    from classification.measuring.tally import Statistic
     from classification.modeling.inference import Classifier
-    from classification.modeling.tally import Statistic
     from classification.storage import ImageStore
 
 _CPU_BATCH, _GPU_BATCH = 16, 64
@@ -95,11 +96,6 @@ class Found:
     notes: list[tuple[str, str]]
 
 
-def outputs_name(split: str) -> str:
-    """Returns the name of the file that holds the probabilities of a split."""
-    return f"outputs_{split}.csv.gz"
-
-
 def evaluate(  # noqa: PLR0913 - what is judged, by what, how, and where it goes
     classifier: Classifier,
     training_set: TrainingSet,
@@ -139,7 +135,7 @@ def evaluate(  # noqa: PLR0913 - what is judged, by what, how, and where it goes
     tables = _Tables(output_dir, work)
     for split in dict.fromkeys(splits):
         rows = training_set.splits[split]
-        counted = _count(work, rows, output_dir / outputs_name(split))
+        counted = _count(work, rows, output_dir / predictions.outputs_name(split))
         tables.add(split, counted, _metrics(work, counted))
         _tell(split, tables.overall[-1], counted)
     return Found(

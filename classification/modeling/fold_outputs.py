@@ -9,7 +9,7 @@ import numpy as np
 
 from classification.artifacts import predictions
 from classification.artifacts.predictions import Evaluated
-from classification.modeling import metrics
+from classification.measuring import metrics
 from classification.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:

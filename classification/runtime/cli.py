@@ -299,4 +299,6 @@ def _discard_stdout() -> None:
 
 def one_line(text: str) -> str:
     """Returns ``text`` with line breaks and other control characters made visible."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classification.artifacts import predictions
-from classification.runtime.errors import ArtifactError
+from classification.runtime.errors import ArtifactError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -350,3 +350,16 @@ def test_the_text_is_that_of_the_module_description() -> None:
     rows = list(csv.reader(io.StringIO(example.replace("    ", ""))))
     assert rows[0][0] == predictions.PATH
     assert {len(cells) for cells in rows} == {3}
+
+
+def test_outputs_are_found_by_their_name(tmp_path: Path) -> None:
+    for name in ("outputs_val.csv.gz", "outputs_.csv.gz", "outputs_a.csv", "x.csv.gz"):
+        (tmp_path / name).touch()
+    path = tmp_path / predictions.outputs_name("test")
+    path.touch()
+    assert predictions.find_outputs(tmp_path) == {
+        "test": path,
+        "val": tmp_path / "outputs_val.csv.gz",
+    }
+    with pytest.raises(StorageError, match="cannot read"):
+        predictions.find_outputs(tmp_path / "gone")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classification.runtime.name_list import CodedList, NameList
+from classification.runtime import name_list
+from classification.runtime.name_list import CodedList, NameIndex, NameList
 
 NAMES = st.lists(st.text())
 
@@ -39,3 +40,16 @@ def test_a_name_that_comes_again_has_its_first_code() -> None:
     assert held.codes.tolist() == [0, 1, 0]
     held.append("c")
     assert held[3] == "c"
+
+
+@given(st.lists(st.text(max_size=3), unique=True), st.lists(st.text(max_size=3)))
+def test_tells_where_names_stand(names: list[str], wanted: list[str]) -> None:
+    found = NameIndex(NameList(names)).positions(wanted)
+    assert found.tolist() == [
+        names.index(name) if name in names else -1 for name in wanted
+    ]
+
+
+def test_an_equal_hash_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_list, "hash", lambda _: 7, raising=False)
+    assert NameIndex(["a"]).positions(["a", "b"]).tolist() == [0, -1]

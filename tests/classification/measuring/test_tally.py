@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from classification.modeling import metrics
-from classification.modeling.tally import Tally
+from classification.measuring import metrics
+from classification.measuring.tally import Tally
 
 PLACES = 5
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as oracle
 
-from classification.modeling import metrics
-from classification.modeling.metrics import Interval
+from classification.measuring import metrics
+from classification.measuring.metrics import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -190,3 +191,49 @@ def test_too_few_locations_or_draws_give_no_interval(
         lambda counts: np.full(len(counts), np.nan), 3, replicates=10
     )
     assert nan is None
+
+
+@given(st.integers(1, 1000), st.data())
+def test_wilson_is_that_of_scipy(total: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, total))
+    found = metrics.wilson(right, total)
+    expected = binomtest(right, total).proportion_ci(method="wilson")
+    assert found is not None
+    assert found.low == pytest.approx(expected.low, abs=1e-12)
+    assert found.high == pytest.approx(expected.high, abs=1e-12)
+
+
+@given(st.integers(1, 1000), st.data())
+def test_wilson_holds_the_share_and_stays_within_bounds(
+    total: int, data: st.DataObject
+) -> None:
+    right = data.draw(st.integers(0, total))
+    found = metrics.wilson(right, total)
+    assert found is not None
+    assert 0 <= found.low <= right / total <= found.high <= 1
+
+
+def test_wilson_of_nothing_is_nothing() -> None:
+    assert metrics.wilson(0, 0) is None
+
+
+def test_several_numbers_are_drawn_together() -> None:
+    values = np.random.default_rng(2).random((3, 30))
+
+    def shares(counts: Floats) -> Floats:
+        return counts @ values.T / 30
+
+    alone = [
+        metrics.location_bootstrap(lambda counts, i=i: shares(counts)[:, i], 30)  # type: ignore[misc]  # i is bound early
+        for i in range(3)
+    ]
+    assert metrics.location_bootstraps(shares, 30) == alone
+
+
+def test_sums_of_bins_give_the_calibration_error() -> None:
+    probabilities, true = draw(5)
+    sums = metrics.bin_sums(
+        probabilities.max(axis=1), metrics.predict(probabilities) == true, 7
+    )
+    found = float(metrics.calibration_of_counts(*sums))
+    assert found == metrics.calibration_error(probabilities, true, 7)

@@ -6,6 +6,7 @@ example counts in no mean: it would say nothing of the classifier.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,6 +25,7 @@ BINS = 15  # of confidence; as Guo et al. (2017) have them
 # A probability of 0 would cost an infinite loss; it counts as the least float32 that
 # keeps all its digits, so that no crop costs more than 87.3.
 _LEAST = float(np.finfo(np.float32).tiny)
+_DEVIATIONS = 1.959963984540054  # 95 % of a normal distribution are within so many
 _SOME = 1 << 20  # draws of a location that are held at a time
 
 
@@ -104,23 +106,38 @@ def calibration_error(
     """
     if not len(true):
         return float("nan")
-    places = confidence_bins(probabilities, bins)
-    rows, confidence, right = (
+    sums = bin_sums(probabilities.max(axis=1), hits(probabilities, true, 1), bins)
+    return float(calibration_of_counts(*sums))
+
+
+def bin_sums(
+    confidence: Floats, right: NDArray[np.bool_], bins: int = BINS
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns of each bin what ``calibration_of_counts`` takes.
+
+    Args:
+        confidence: largest probability of each row.
+        right: whether it is that of the true label.
+        bins: number of bins of equal width.
+    """
+    places = _bins(confidence, bins)
+    rows, sums, hit = (
         np.asarray(np.bincount(places, weights, bins), np.float64)
-        for weights in (
-            np.ones(len(true)),
-            probabilities.max(axis=1),
-            hits(probabilities, true, 1),
-        )
+        for weights in (np.ones(len(right)), confidence, right)
     )
-    return float(calibration_of_counts(rows.astype(np.float64), confidence, right))
+    return rows, sums, hit
 
 
 def confidence_bins(probabilities: Floats, bins: int = BINS) -> NDArray[np.int64]:
     """Returns the bin of each row's largest probability; a border is of the lower bin."""
-    confidence = probabilities.max(axis=1, initial=0).astype(np.float64)
+    return _bins(probabilities.max(axis=1, initial=0), bins)
+
+
+def _bins(confidence: Floats, bins: int) -> NDArray[np.int64]:
     borders = np.linspace(0, 1, bins + 1)[1:-1]
-    return np.asarray(np.searchsorted(borders, confidence, side="left"), np.int64)
+    return np.asarray(
+        np.searchsorted(borders, confidence.astype(np.float64), side="left"), np.int64
+    )
 
 
 def calibration_of_counts(
@@ -146,15 +163,38 @@ def share(part: Numbers, whole: Numbers, without: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a number would mostly lie, had other locations been looked at.
+    """Where a number mostly lies, at 95 %.
 
     Attributes:
-        low: the 2.5th percentile.
-        high: the 97.5th percentile.
+        low: its lower end.
+        high: its upper end.
     """
 
     low: float
     high: float
+
+
+def wilson(right: int, total: int) -> Interval | None:
+    """Returns the 95 % interval of a share by its score (Wilson, 1927).
+
+    It takes examples for independent of each other. Crops of one location are not, so
+    that the truth is wider; ``location_bootstrap`` needs no such belief.
+
+    Args:
+        right: how many of them, from 0 on.
+        total: of how many.
+
+    Returns:
+        None where there is no example.
+    """
+    if not total:
+        return None
+    found, square = right / total, _DEVIATIONS**2 / total
+    centre = found + square / 2
+    half = math.sqrt(square * (found * (1 - found) + square / 4))
+    # Rounding leaves the share outside by a hair where all or none are right.
+    low, high = (centre - half) / (1 + square), (centre + half) / (1 + square)
+    return Interval(low if right else 0.0, high if right < total else 1.0)
 
 
 def location_bootstrap(
@@ -168,7 +208,8 @@ def location_bootstrap(
 
     Images of one location look alike, so that crops are no independent witnesses of a
     classifier; locations are. With fewer than some ten of them the interval is too
-    narrow, as that of any percentile bootstrap.
+    narrow, as that of any percentile bootstrap. It goes from the 2.5th to the 97.5th
+    percentile of the draws.
 
     Args:
         statistic: takes how often each location counts, shape [draws, locations], and
@@ -180,19 +221,51 @@ def location_bootstrap(
     Returns:
         None where there are fewer than two locations or no draw has a number.
     """
+    found = location_bootstraps(
+        lambda counts: statistic(counts)[:, np.newaxis],
+        locations,
+        replicates=replicates,
+        seed=seed,
+    )
+    return found[0] if found else None
+
+
+def location_bootstraps(
+    statistics: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    locations: int,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> list[Interval | None]:
+    """Returns the interval of several numbers by the same draws.
+
+    Args:
+        statistics: as in ``location_bootstrap``, but returns shape [draws, numbers].
+        locations: how many there are.
+        replicates: number of draws.
+        seed: of the draws.
+
+    Returns:
+        One for each number, None where no draw has it; empty where there are fewer
+        than two locations.
+    """
     if locations < 2 or replicates < 1:  # noqa: PLR2004 - one location has no spread
-        return None
+        return []
     rng = np.random.default_rng(seed)
     even = np.full(locations, 1 / locations)
     at_once = max(1, _SOME // locations)
     found = [
-        statistic(rng.multinomial(locations, even, size).astype(np.float64))
+        statistics(rng.multinomial(locations, even, size).astype(np.float64))
         for size in (
             min(at_once, replicates - start) for start in range(0, replicates, at_once)
         )
     ]
-    numbers = np.concatenate(found)
-    numbers = numbers[~np.isnan(numbers)]
+    return [_middle(draws) for draws in np.concatenate(found).T]
+
+
+def _middle(draws: NDArray[np.float64]) -> Interval | None:
+    """Returns where 95 % of the draws lie; those without a number do not count."""
+    numbers = draws[~np.isnan(draws)]
     if not len(numbers):
         return None
     low, high = np.percentile(numbers, (2.5, 97.5))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from classification.modeling import metrics
-from classification.modeling.metrics import BINS
+from classification.measuring import metrics
+from classification.measuring.metrics import BINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,65 @@
+"""What crops are like as pictures: how large, and by what light they were taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from classification.cropping import images, infrared
+from classification.runtime import parallel
+from classification.runtime.errors import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from classification.storage import ImageStore
+
+_SIDE_PX = 64
+
+
+class Seen(NamedTuple):
+    """A crop as a picture.
+
+    Attributes:
+        width: in pixels, as the file's header says.
+        height: likewise.
+        is_grey: it has no colour of its own; see ``infrared``.
+    """
+
+    width: int
+    height: int
+    is_grey: bool
+
+
+def survey(
+    names: Iterable[str], store: ImageStore
+) -> Iterator[tuple[str, Seen | ItemError]]:
+    """Yields what each crop is like, in the order given; or why it cannot be read.
+
+    A few crops for each processor core are in memory at a time, each decoded no larger
+    than it must be.
+
+    Raises:
+        StorageError: the store as a whole cannot be reached.
+    """
+
+    def one(name: str) -> tuple[str, Seen | ItemError]:
+        try:
+            return name, look_at(store.read(name))
+        except ItemError as error:
+            return name, error
+
+    return parallel.ordered_map(one, names, threads=parallel.cores())
+
+
+def look_at(data: bytes) -> Seen:
+    """Returns what the bytes of an image file show.
+
+    Raises:
+        ItemError: it cannot be read; says why.
+    """
+    width, height = images.read_header(data).size
+    picture = images.open_image(data, least_side_px=_SIDE_PX).image
+    picture.thumbnail((_SIDE_PX, _SIDE_PX))
+    return Seen(width, height, infrared.is_grey(np.asarray(picture)))
