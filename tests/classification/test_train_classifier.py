@@ -168,6 +168,20 @@ def test_d63_folders_that_were_moved_are_told_anew(base: Path) -> None:
     assert len(hashes) == 1
 
 
+def test_d64_a_label_that_no_output_can_name_is_refused_before_training(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = [*training_world.LABELS[:2], "weight"]
+    rows = [
+        row._replace(label="weight") if row.label == "empty" else row
+        for row in training_world.make(base)
+    ]
+    training_world.write_set(base, rows, labels)
+    assert train("--epochs 1") == 1
+    assert "label_index.json: 2: the label 'weight'" in capsys.readouterr().err
+    assert not (base / "logs").exists()
+
+
 def test_it_goes_on_with_the_same_data_alone(
     base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
