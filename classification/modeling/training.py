@@ -576,6 +576,8 @@ class Training:
             return loader
         if split not in self._features:
             self._say("%s: computing the features of %d crops", split, len(loader.rows))
+            if loader.augmentation != "none":
+                self._say("crops are not varied while their features are kept")
             self._network.eval()
             self._features[split] = features.compute(
                 loader,

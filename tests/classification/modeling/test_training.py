@@ -136,6 +136,17 @@ def test_cached_features_give_what_uncached_ones_do(base: Path) -> None:
     assert uncached[1].best_epoch == cached[1].best_epoch
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_that_cached_crops_are_not_varied_is_said(
+    base: Path, caplog: pytest.LogCaptureFixture, *, cached: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    told = {"epochs": 1, "finetune": 1, "augmentation": "standard"}
+    train(make_setup(base, cache_features=cached, **told))
+    said = caplog.text.count("crops are not varied while their features are kept")
+    assert said == cached
+
+
 def test_it_ends_after_eight_epochs_without_a_better_one(
     base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
