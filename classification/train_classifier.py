@@ -597,7 +597,7 @@ class _Run:
         from classification.modeling import networks  # noqa: PLC0415 - as above
 
         self._settle()
-        if saved is not None and saved.model:
+        if saved is not None and (saved.model or saved.is_trained):
             return networks.build(
                 self.params.model_name,
                 len(data.labels),

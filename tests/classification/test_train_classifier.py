@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -166,6 +167,27 @@ def test_d63_folders_that_were_moved_are_told_anew(base: Path) -> None:
         for path in folder.glob("train_classifier_log_*.json")
     }
     assert len(hashes) == 1
+
+
+def test_a_run_killed_while_it_was_measured_needs_no_pretrained_weights(
+    base: Path,
+) -> None:
+    assert train("--epochs 1") == 0
+    [checkpoint] = run_folder(base).glob("ckpt_*.pt")
+    start_from = checkpoint.rename(base / "start.pt")
+    shutil.rmtree(base / "logs")
+    assert train("--epochs 1 --pretrained start.pt") == 0
+    folder = run_folder(base)
+    saved = resuming.read(folder)
+    assert saved is not None
+    resuming.write(folder, dataclasses.replace(saved, is_finished=False))
+    outputs = folder / "outputs_test.csv.gz"
+    before = outputs.read_bytes()
+    outputs.unlink()
+    start_from.unlink()
+    assert train_classifier.main(["--resume", str(folder)]) == 0
+    assert outputs.read_bytes() == before
+    assert resuming.read(folder).is_finished  # type: ignore[union-attr]
 
 
 def test_d64_a_label_that_no_output_can_name_is_refused_before_training(
