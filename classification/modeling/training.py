@@ -193,7 +193,11 @@ class Training:
         self._features: dict[str, Features] = {}
         self._model: tuple[bool, nn.Module] | None = None
         self._saved_at = time.monotonic()
-        self._pace = Pace(epochs=params.epochs, steps=self._loaders["train"].steps)
+        self._pace = Pace(
+            epochs=params.epochs,
+            steps=self._loaders["train"].steps,
+            head_epochs=params.finetune,
+        )
 
     def run(self) -> Saved:
         """Trains until the end; returns where the run is then.
@@ -411,7 +415,7 @@ class Training:
         if self.saved.sums is not None and self._group.is_first:
             sums.take(self.saved.sums)
         found = Extremes(len(self._setup.labels), params.log_extreme_examples)
-        self._pace.lap()
+        self._pace.begin(epoch)
         with progress.bar(source.steps, unit="steps", initial=first_step) as bar:
             batches = source.epoch(epoch, first_step=first_step)
             for step, batch in enumerate(batches, first_step):
@@ -579,13 +583,15 @@ class Training:
             if loader.augmentation != "none":
                 self._say("crops are not varied while their features are kept")
             self._network.eval()
+            self._pace.lap()
             self._features[split] = features.compute(
                 loader,
                 features.head_of(self._network, self._head),
                 lambda images: self._logits(self._network, images),
                 self._setup.folder,
+                lambda done: self._tell_computing(split, done),
             )
-            self._pace.lap()
+            self._pace.computed(loader.steps)
         return self._features[split]
 
     def _report(self, split: str, epoch: int, seen: _Seen) -> Measured:
@@ -656,6 +662,22 @@ class Training:
                 self._pace.steps,
                 pace.readable(self._pace.left_s(epoch, step)),
             )
+
+    def _tell_computing(self, split: str, done: int) -> None:
+        if not self._pace.is_time_to_tell():
+            return
+        left = sum(
+            loader.steps
+            for name, loader in self._loaders.items()
+            if name not in self._features
+        )
+        self._say(
+            "%s: features, step %d of %d; about %s left",
+            split,
+            done,
+            self._loaders[split].steps,
+            pace.readable(self._pace.computing_left_s(done, left - done)),
+        )
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:

@@ -19,6 +19,7 @@ from classification.modeling import (
     training,
 )
 from classification.modeling.distributed import Group
+from classification.modeling.pace import Pace
 from classification.modeling.resuming import Saved
 from classification.modeling.training import Setup, Training
 from classification.runtime.errors import ConfigurationError, TooManyFailuresError
@@ -145,6 +146,21 @@ def test_that_cached_crops_are_not_varied_is_said(
     train(make_setup(base, cache_features=cached, **told))
     said = caplog.text.count("crops are not varied while their features are kept")
     assert said == cached
+
+
+def test_the_time_left_is_said_while_features_are_computed(
+    base: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(Pace, "is_time_to_tell", lambda _: True)
+    train(make_setup(base, epochs=2, finetune=1, cache_features=True))
+    lines = [line for line in caplog.messages if "features, step" in line]
+    assert [line.partition(";")[0] for line in lines] == [
+        *(f"train: features, step {step} of 3" for step in (1, 2, 3)),
+        *(f"val: features, step {step} of 2" for step in (1, 2)),
+        *(f"test: features, step {step} of 2" for step in (1, 2)),
+    ]
+    assert all(line.endswith(" s left") for line in lines)
 
 
 def test_it_ends_after_eight_epochs_without_a_better_one(
