@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from classification import train_classifier
 from classification.artifacts import (
@@ -77,6 +78,34 @@ def test_a_run_leaves_the_originals_files(base: Path) -> None:
     read = checkpoints.read(kept)
     assert read.labels == training_world.LABELS[:3]
     assert kept.name == f"ckpt_{log_of(folder)['best_epoch']}.pt"
+
+
+def events_of(folder: Path) -> EventAccumulator:
+    """Reads the event files of a folder with TensorBoard's own reader."""
+    read = EventAccumulator(str(folder))
+    read.Reload()
+    return read
+
+
+def test_a_run_is_shown_by_tensorboard(base: Path) -> None:
+    assert train("--epochs 2 --label-weighted") == 0
+    folder = run_folder(base)
+    read = events_of(folder)
+    tags = read.Tags()
+    labels = training_world.LABELS[:3]
+    assert {f"pr_curve/val/{label}" for label in labels} <= set(tags["tensors"])
+    assert {"confusion_matrix/train", "confusion_matrix/val"} <= set(tags["images"])
+    assert {"lr", "images_per_second", "val/label_recall/deer"} <= set(tags["scalars"])
+    assert [event.value for event in read.Scalars("lr")] == pytest.approx([0.02] * 2)
+    assert all(event.value > 0 for event in read.Scalars("images_per_second"))
+
+    [beside] = [path.parent for path in folder.glob("*/events.out.*")]
+    hparams = events_of(beside)
+    [best] = hparams.Scalars("hparam/epoch")
+    assert best.value == log_of(folder)["best_epoch"]
+    [recall] = hparams.Scalars("hparam/val/label_recall/deer")
+    of_epochs = read.Scalars("val/label_recall/deer")
+    assert recall.value == of_epochs[int(best.value)].value
 
 
 def test_d24_without_label_weights_it_ends_with_an_evaluation(base: Path) -> None:
