@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from classification.artifacts import (
     run_params,
 )
 from classification.artifacts.detector_calibration import DetectorCalibration
-from classification.modeling import checkpoints, resuming
+from classification.modeling import checkpoints, distributed, resuming
 from classification.runtime import parallel
 from tests import training_world
 from tests.commands import ROOT
@@ -354,6 +355,60 @@ def kill_in_epoch(process: subprocess.Popen[str], logs: Path, *, epoch: int) -> 
                 process.communicate()
                 return
     pytest.fail("never came so far")
+
+
+def test_two_processes_learn_what_one_does(base: Path) -> None:
+    """Means of batch normalisation are each process's own, so they are kept here."""
+    words = "--epochs 2 --augmentation none --freeze-batch-norm"
+    assert train(words) == 0
+    alone = run_folder(base).rename(base / "alone")
+    line = ["run", "crops", *NETWORK.split(), *words.split()]
+    finish(start(line, base, processes=2))
+    together = run_folder(base)
+    name = f"ckpt_{log_of(alone)['best_epoch']}.pt"
+    one, other = (checkpoints.read(folder / name) for folder in (alone, together))
+    for key, values in one.model.items():
+        assert torch.allclose(values, other.model[key], rtol=1e-4, atol=1e-6), key
+    assert run_params.read(together / "params.json").processes == 2
+    counts = [log_of(folder)["counts"]["steps"] for folder in (alone, together)]
+    assert counts == [6, 6]
+
+
+@pytest.fixture
+def one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a command believe that it is one of two processes."""
+
+    @contextmanager
+    def joined(device: str) -> Iterator[distributed.Group]:
+        yield distributed.Group(world=2, device=device)
+
+    monkeypatch.setattr(distributed, "joined", joined)
+
+
+@pytest.mark.usefixtures("one_of_two")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--batch-size 7", "--batch-size 7 cannot be shared by 2 processes"),
+        ("--finetune --cache-features", "--cache-features is for one process"),
+    ],
+)
+def test_what_two_processes_cannot_do_is_refused(
+    base: Path, words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(f"--epochs 1 {words}") == 1
+    assert said in capsys.readouterr().err
+    assert not (base / "logs").exists()
+
+
+def test_another_number_of_processes_is_said(
+    base: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    assert train("--epochs 1") == 0
+    request.getfixturevalue("one_of_two")
+    assert train_classifier.main(["--resume", str(run_folder(base))]) == 0
+    said = "the run began with 1 processes and goes on with 2: it will not end with"
+    assert said in capsys.readouterr().err
 
 
 KILLED = (
