@@ -268,13 +268,16 @@ def test_without_val_the_last_epoch_is_kept(base: Path) -> None:
     assert kept(setup).epoch == 1
 
 
+@pytest.mark.parametrize(("finetune", "cached"), [(0, False), (1, False), (1, True)])
 def test_where_a_run_is_is_noted_every_few_steps(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, monkeypatch: pytest.MonkeyPatch, finetune: int, *, cached: bool
 ) -> None:
     """Each state that was noted leads to the same end."""
     setup = make_setup(
         base,
         epochs=2,
+        finetune=finetune,
+        cache_features=cached,
         augmentation="standard",
         average_weights=1.0,
         lr_schedule="cosine",
