@@ -19,7 +19,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from classification import train_classifier
+from classification import evaluate_model, train_classifier
 from classification.artifacts import (
     detector_calibration,
     overall_metrics,
@@ -86,6 +86,19 @@ def events_of(folder: Path) -> EventAccumulator:
     read = EventAccumulator(str(folder))
     read.Reload()
     return read
+
+
+def test_evaluate_model_writes_what_training_wrote(base: Path) -> None:
+    assert train("--epochs 1 --label-weighted") == 0
+    folder = run_folder(base)
+    [checkpoint] = folder.glob("ckpt_*.pt")
+    words = [str(folder / "params.json"), str(checkpoint), "--output-dir", "again"]
+    splits = ["--splits", "train", "val", "test", "--device", "cpu"]
+    assert evaluate_model.main([*words, *splits]) == 0
+    written = [p for p in (base / "again").iterdir() if "_log_" not in p.name]
+    assert len(written) == 8
+    for path in written:
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
 
 
 def test_a_run_is_shown_by_tensorboard(base: Path) -> None:
