@@ -19,14 +19,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from classification import evaluate_model, train_classifier
+from classification import evaluate_model, export_model, train_classifier
 from classification.artifacts import (
     detector_calibration,
     overall_metrics,
     run_params,
 )
 from classification.artifacts.detector_calibration import DetectorCalibration
-from classification.modeling import checkpoints, distributed, resuming
+from classification.modeling import checkpoints, distributed, manifest, resuming
 from classification.runtime import parallel
 from tests import training_world
 from tests.commands import ROOT
@@ -34,7 +34,8 @@ from tests.commands import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-NETWORK = "-m timm/test_resnet --image-size 32 --batch-size 8 --lr 0.02 --seed 1 --logdir logs"
+CPU = "--device cpu"
+NETWORK = f"-m timm/test_resnet --image-size 32 --batch-size 8 --lr 0.02 --seed 1 --logdir logs {CPU}"
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_d63_folders_that_were_moved_are_told_anew(base: Path) -> None:
     (folder / resuming.FILENAME).unlink()
     (base / "run").rename(base / "moved")
     (base / "crops").rename(base / "pictures")
-    words = ["moved", "pictures", "--resume", str(folder)]
+    words = ["moved", "pictures", "--resume", str(folder), *CPU.split()]
     assert train_classifier.main(words) == 0
     assert train_classifier.main(words) == 0  # nothing is left to do
     hashes = {
@@ -228,7 +229,7 @@ def test_a_run_killed_while_it_was_measured_needs_no_pretrained_weights(
     before = outputs.read_bytes()
     outputs.unlink()
     start_from.unlink()
-    assert train_classifier.main(["--resume", str(folder)]) == 0
+    assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 0
     assert outputs.read_bytes() == before
     assert resuming.read(folder).is_finished  # type: ignore[union-attr]
 
@@ -254,7 +255,7 @@ def test_it_goes_on_with_the_same_data_alone(
     folder = run_folder(base)
     (folder / resuming.FILENAME).unlink()
     training_world.make(base, per_location=3)
-    assert train_classifier.main(["--resume", str(folder)]) == 1
+    assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 1
     assert (
         "classification_ds.csv is not what it was when the run began"
         in capsys.readouterr().err
@@ -274,9 +275,30 @@ def test_a_checkpoint_of_other_labels_gives_its_body(
     )
 
 
-def test_half_precision(base: Path) -> None:
-    assert train("--epochs 1 --precision bfloat16 --no-crop-cache") == 0
-    assert run_params.read(run_folder(base) / "params.json").precision == "bfloat16"
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision(base: Path, precision: str) -> None:
+    assert train(f"--epochs 1 --precision {precision} --no-crop-cache") == 0
+    folder = run_folder(base)
+    assert run_params.read(folder / "params.json").precision == precision
+    saved = resuming.read(folder)
+    assert saved is not None
+    assert bool(saved.scaler) == (precision == "float16")
+
+
+@pytest.mark.slow
+def test_symmetric_padding_goes_with_the_network(base: Path) -> None:
+    told = "-m efficientnet-b0 --padding symmetric --epochs 1"
+    assert train(told) == 0
+    folder = run_folder(base)
+    assert run_params.read(folder / "params.json").padding == "symmetric"
+    [checkpoint] = folder.glob("ckpt_*.pt")
+    assert checkpoints.read(checkpoint).padding == "symmetric"
+    assert export_model.main([str(checkpoint), "symmetric.onnx"]) == 0
+    described = manifest.read(base / "symmetric.manifest.json")
+    assert (described.architecture, described.padding) == (
+        "efficientnet-b0",
+        "symmetric",
+    )
 
 
 @pytest.mark.parametrize(
@@ -430,10 +452,22 @@ KILLED = (
 )
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_run_ends_with_the_same_weights(base: Path, processes: int) -> None:
+ON_GPU = (
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+)
+
+
+@pytest.mark.parametrize(
+    ("processes", "device"),
+    [(1, "cpu"), (2, "cpu"), pytest.param(1, "cuda:0", marks=ON_GPU)],
+)
+def test_a_killed_run_ends_with_the_same_weights(
+    base: Path, processes: int, device: str
+) -> None:
     training_world.make(base, per_location=12)
-    words = ["run", "crops", *NETWORK.split(), *KILLED.split()]
+    where = ["--device", device]
+    words = ["run", "crops", *NETWORK.split(), *KILLED.split(), *where]
     undisturbed = [w if w != "logs" else "whole" for w in words]
     finish(start(undisturbed, base, processes=processes))
     [whole] = (base / "whole").glob("2*")
@@ -444,7 +478,7 @@ def test_a_killed_run_ends_with_the_same_weights(base: Path, processes: int) -> 
     before = resuming.read(folder)
     assert before is not None
     assert not before.is_trained
-    finish(start(["--resume", str(folder)], base, processes=processes))
+    finish(start(["--resume", str(folder), *where], base, processes=processes))
 
     one, other = log_of(whole), log_of(folder)
     assert one["weights_sha256"] == other["weights_sha256"] != ""
