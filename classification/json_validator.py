@@ -339,7 +339,7 @@ def _look_up(
     options: Options,
 ) -> _Request:
     for label in spec_by_label:
-        dataset_csv.join_labels([label])  # refused now, not once all crops are cut
+        dataset_csv.check_label(label)  # refused now, not once all crops are cut
     counts = {} if store is None else store.count_labels()
     vocabulary = Vocabulary(
         taxonomy=taxonomy,

@@ -631,7 +631,7 @@ class _Run:
         from classification.modeling import networks  # noqa: PLC0415 - as above
 
         self._settle()
-        if saved is not None and saved.model:
+        if saved is not None and (saved.model or saved.is_trained):
             return networks.build(
                 self.params.model_name,
                 len(data.labels),
@@ -798,10 +798,9 @@ class _Run:
         self, folder: Path, data: TrainingSet, network: nn.Module, ended: Saved
     ) -> Found:
         """Writes what ``evaluate_model`` writes, for all splits."""
-        from classification.modeling import checkpoints, evaluating  # noqa: PLC0415 - as above
+        from classification.modeling import checkpoints, evaluating, trained  # noqa: PLC0415 - as above
         from classification.modeling.inference import Resources  # noqa: PLC0415 - as above
         from classification.modeling.preprocessing import Preprocessing  # noqa: PLC0415 - as above
-        from classification.modeling.torch_inference import TorchClassifier  # noqa: PLC0415 - as above
 
         architecture = catalog.find(self.params.model_name)
         sha256 = checkpoints.fingerprint(network.state_dict())
@@ -809,7 +808,7 @@ class _Run:
             path = folder / checkpoints.filename(ended.best_epoch)
             network = checkpoints.open_network(path, self.params)
             sha256 = registry.sha256_of(path)
-        classifier = TorchClassifier(
+        classifier = trained.of_network(
             network,
             Preprocessing(
                 image_size=self.params.image_size or architecture.image_size,

@@ -33,15 +33,21 @@ if TYPE_CHECKING:
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
+def shell_lines(document: Path) -> list[str]:
+    """Returns every shell line of a document, one command each."""
+    text = document.read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL)
+    return [
+        part.strip()
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+        for part in line.split("&&")
+    ]
+
+
 def command_lines(document: Path) -> list[str]:
     """Returns every shell line of a document that calls one of our commands."""
-    text = document.read_text(encoding="utf-8")
-    lines: list[str] = []
-    for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.DOTALL):
-        joined = block.replace("\\\n", " ")
-        for line in joined.splitlines():
-            lines += [part.strip() for part in line.split("&&") if _script(part)]
-    return lines
+    return [line for line in shell_lines(document) if _script(line)]
 
 
 def _script(line: str) -> str:
@@ -49,6 +55,8 @@ def _script(line: str) -> str:
     words = shlex.split(line, comments=True)
     if words and words[0].rpartition("/")[2] in SCRIPTS:
         return words[0].rpartition("/")[2]
+    if words and words[0] == "torchrun":
+        return words[words.index("-m") + 1]
     if words and words[0].rpartition("/")[2] in ("python", "python3"):
         script = words[2] if words[1:2] == ["-m"] and len(words) > 2 else words[1]
         return script if find(script) else ""
@@ -56,6 +64,9 @@ def _script(line: str) -> str:
 
 
 LINES = [(path.name, line) for path in DOCUMENTS for line in command_lines(path)]
+USERS_LINES = (
+    (ROOT / "tests/golden/command_lines.txt").read_text(encoding="utf-8").splitlines()
+)
 
 
 def test_formats_md_is_what_the_modules_say() -> None:
@@ -80,6 +91,31 @@ def test_a_documented_line_parses(document: str, line: str) -> None:
         if getattr(action.type, "__name__", "").startswith("existing_"):
             action.type = str
     built.parse_args(arguments)
+
+
+def test_torchrun_starts_what_the_documents_say() -> None:
+    from torch.distributed.run import get_args_parser  # noqa: PLC0415 - takes a second
+
+    lines = [line for _, line in LINES if line.startswith("torchrun ")]
+    assert lines
+    for line in lines:
+        read = get_args_parser().parse_args(shlex.split(line)[1:])
+        assert read.module
+        assert read.training_script == "classification.train_classifier"
+        parser(read.training_script).parse_args(read.training_script_args)
+
+
+@pytest.mark.filterwarnings("ignore:html5lib's sanitizer")  # of tensorboard's own
+def test_tensorboard_takes_its_lines() -> None:
+    from tensorboard import default, program  # noqa: PLC0415 - takes seconds
+
+    lines = [line for path in DOCUMENTS for line in shell_lines(path)] + USERS_LINES
+    shown = [line for line in lines if line.startswith("tensorboard ")]
+    assert len(shown) >= 3
+    for line in shown:
+        board = program.TensorBoard(default.get_plugins())
+        board.configure(shlex.split(line, comments=True))
+        assert board.flags.logdir
 
 
 def test_readme_shows_every_command_of_the_main_job() -> None:

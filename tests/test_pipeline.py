@@ -251,3 +251,39 @@ def test_training_steps_run_again_give_the_same_bytes(training: Path) -> None:
     first = training_files(training)
     run_all(TRAINING_STEPS)
     assert training_files(training) == first
+
+
+TRAIN = "classification.train_classifier run crops --model-name timm/test_resnet --image-size 32 --epochs 1 --batch-size 8 --lr 0.02 --seed 1 --device cpu --logdir logdir"
+AFTER_TRAINING = """
+classification.evaluate_model RUN/params.json RUN/ckpt_0.pt --output-dir out --splits train val test --device cpu
+classification.export_model RUN/ckpt_0.pt out/tiny.onnx
+classification.calibrate_classifier out/outputs_val.csv.gz out/tiny.onnx
+classification.run_classifier out/tiny.onnx crops out/classifier_output.csv.gz --device cpu --logdir logs
+classification.merge_classification_detection_output out/classifier_output.csv.gz run/label_index.json --output-json out/merged.json --classifier-name tiny --threshold 0.05 --queried-images-json run/queried_images.json --detector-output-cache-dir mdcache --detector-version tiny
+"""
+
+
+def test_a_training_set_becomes_a_calibrated_classifier(training: Path) -> None:
+    run_all([*TRAINING_STEPS, TRAIN])
+    [folder] = (training / "logdir").glob("2*")
+    steps = AFTER_TRAINING.replace("RUN", f"logdir/{folder.name}").strip().splitlines()
+    run_all(steps)
+
+    merged = json.loads((training / "out/merged.json").read_bytes())
+    assert merged["classification_categories"] == {"0": "bird", "1": "deer"}
+    classified = [
+        box["classifications"]
+        for image in merged["images"]
+        for box in image["detections"] or []
+        if "classifications" in box
+    ]
+    assert len(classified) == len(list((training / "crops").rglob("*.jpg")))
+    manifest = json.loads((training / "out/tiny.manifest.json").read_bytes())
+    told = merged["info"]["classifier_metadata"]["calibration"]
+    scaling = manifest["calibration"]["scaling"]
+    assert (told["method"], told["temperature"]) == tuple(scaling.values())
+    assert told["crops"] == manifest["calibration"]["crops"] > 0
+
+    first = training_files(training)
+    run_all(steps)
+    assert training_files(training) == first

@@ -11,9 +11,10 @@ Written by ``create_classification_dataset``; read by it, and by ``report_datase
 stands once. ``location`` is text, whatever it looks like: ``13``, ``nan`` and ``None`` are
 three names, and ``unknown_location`` stands where none is known. ``confidence`` is in
 [0, 1], in the fewest digits that read back to the same number, and 1.0 for a box that a
-person drew. ``label`` joins the labels of the crop with commas, normally one. Rows are in
-the order of queried_images.json, then of the boxes; rows of another data set, whose test
-locations this one takes over, come last. Every row ends with a line end, which a truncated
+person drew. ``label`` joins the labels of the crop with commas, normally one; no label is called
+``path``, ``label``, ``weight`` or ``dataset``, which are columns of classifier outputs. Rows
+are in the order of queried_images.json, then of the boxes; rows of another data set, whose
+test locations this one takes over, come last. Every row ends with a line end, which a truncated
 file lacks. Addresses count rows as a spreadsheet does: the header is row 1.
 """
 
@@ -27,7 +28,7 @@ import tempfile
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from classification.artifacts import _csv, _names, layout
+from classification.artifacts import _csv, _names, layout, predictions
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, StorageError, in_file
 
@@ -40,6 +41,8 @@ FILENAME = "classification_ds.csv"
 UNKNOWN_LOCATION = "unknown_location"
 # Stands between two labels of a crop, so that no label may hold it.
 LABEL_SEPARATOR = ","
+# What tables with a column per label call their other columns.
+RESERVED_LABELS = frozenset({*predictions.RESERVED, "dataset"})
 
 _BLOCK_ROWS = 8192
 _WRITTEN_BY = "create_classification_dataset --mode csv writes it"
@@ -77,15 +80,30 @@ def join_labels(labels: Sequence[str]) -> str:
     """Returns the cell of a crop's labels.
 
     Raises:
-        ArtifactError: there are none, or one is empty or holds a comma.
+        ArtifactError: there are none, or one is empty, holds a comma, or is reserved.
     """
     if not labels:
         raise ArtifactError("no label")
     for label in labels:
-        if not label or LABEL_SEPARATOR in label:
-            rule = "a comma stands between two labels" if label else "a name expected"
-            raise ArtifactError(f"the label {label!r}: {rule}")
+        check_label(label)
     return LABEL_SEPARATOR.join(labels)
+
+
+def check_label(label: str) -> None:
+    """Sees that a classifier can learn a label, and its outputs can name it.
+
+    Raises:
+        ArtifactError: it is empty, holds a comma, or is one of ``RESERVED_LABELS``.
+    """
+    if not label:
+        raise ArtifactError(f"the label {label!r}: a name expected")
+    if LABEL_SEPARATOR in label:
+        raise ArtifactError(f"the label {label!r}: a comma stands between two labels")
+    if label in RESERVED_LABELS:
+        raise ArtifactError(
+            f"the label {label!r}: reserved, as tables with a column per label call "
+            "another column so; choose another name"
+        )
 
 
 def split_labels(cell: str) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def take(
         crops: names of the crops that exist.
 
     Raises:
-        ArtifactError: a label is empty or holds a comma.
+        ArtifactError: a label is empty, holds a comma, or is reserved.
     """
     drawn = image.boxes is not None
     boxes = drawn_boxes(image) if drawn else found

@@ -110,10 +110,11 @@ def read(
             which is not read otherwise.
 
     Raises:
-        ArtifactError: a file is missing or malformed, or a crop has several labels or
-            one that label_index.json does not have; with file and row.
+        ArtifactError: a file is missing or malformed, a label is reserved, or a crop
+            has several labels or one that label_index.json does not have; with file
+            and row.
     """
-    labels = label_index.read(dataset_dir / label_index.FILENAME)
+    labels = _read_labels(dataset_dir / label_index.FILENAME)
     if split_by_location is None:
         split_by_location = splits.read(dataset_dir / splits.FILENAME).by_location()
     gathered = {split: _Gathered() for split in SPLITS}
@@ -131,6 +132,16 @@ def read(
         },
         without_split=without_split,
     )
+
+
+def _read_labels(path: Path) -> tuple[str, ...]:
+    labels = label_index.read(path)
+    for index, label in enumerate(labels):
+        try:
+            dataset_csv.check_label(label)
+        except ArtifactError as error:
+            raise ArtifactError(error.message, where=f"{path}: {index}") from error
+    return labels
 
 
 def _gather(

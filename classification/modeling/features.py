@@ -92,6 +92,7 @@ def compute(
     head: nn.Linear,
     forward: Callable[[torch.Tensor], torch.Tensor],
     folder: Path,
+    tell: Callable[[int], object],
 ) -> Features:
     """Computes the features of all crops of a split, unvaried.
 
@@ -100,6 +101,7 @@ def compute(
         head: the last layer of the network.
         forward: gives logits for uint8 images, by the network in evaluation.
         folder: on whose disk the features lie; 4 bytes each.
+        tell: is told after each step how many are done.
 
     Raises:
         ConfigurationError: more than the last layer is between features and logits.
@@ -114,7 +116,7 @@ def compute(
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         with torch.inference_mode(), progress.bar(plain.steps, unit="steps") as bar:
-            for batch in plain.epoch(0):
+            for done, batch in enumerate(plain.epoch(0), 1):
                 failed |= batch.failed
                 if len(batch.labels):
                     logits = forward(batch.images)
@@ -122,6 +124,7 @@ def compute(
                     values[batch.places] = seen[-1].float().numpy(force=True)
                 seen.clear()
                 bar.update()
+                tell(done)
     finally:
         hook.remove()
     return Features(loader=loader, values=values, failed=failed)

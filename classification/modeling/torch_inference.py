@@ -60,7 +60,13 @@ class TorchClassifier:
         if self.device == "cpu":
             torch.set_num_threads(1)  # each thread of the caller has an image
             allocator.keep_freed_memory()
-        self._network = network.eval().to(self.device)
+        # Layouts that files from anywhere did not foresee may break them.
+        self._layout = (
+            torch.preserve_format
+            if isinstance(network, torch.jit.ScriptModule)
+            else torch.channels_last
+        )
+        self._network = network.eval().to(self.device).to(memory_format=self._layout)
         outputs = self._probe()
         self.categories = categories or tuple(str(i) for i in range(outputs))
         if len(self.categories) != outputs:
@@ -82,8 +88,9 @@ class TorchClassifier:
         return self._logits(images).numpy(force=True)
 
     def _logits(self, images: NDArray[np.float32]) -> torch.Tensor:
+        values = torch.from_numpy(images).to(self.device, memory_format=self._layout)
         with torch.inference_mode():
-            logits = self._network(torch.from_numpy(images).to(self.device))
+            logits = self._network(values)
         if not isinstance(logits, torch.Tensor):
             raise ModelError(f"not a classifier: it gives a {type(logits).__name__}")
         return logits

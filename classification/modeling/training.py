@@ -193,7 +193,11 @@ class Training:
         self._features: dict[str, Features] = {}
         self._model: tuple[bool, nn.Module] | None = None
         self._saved_at = time.monotonic()
-        self._pace = self._paced(saved.epoch)
+        self._pace = Pace(
+            epochs=params.epochs,
+            steps=self._loaders["train"].steps,
+            head_epochs=params.finetune,
+        )
 
     def run(self) -> Saved:
         """Trains until the end; returns where the run is then.
@@ -222,20 +226,6 @@ class Training:
         )
         self._write()
         return self.saved
-
-    def _paced(self, epoch: int) -> Pace:
-        """Returns the clock of the phase that an epoch is in; phases differ in speed."""
-        params = self._setup.params
-        end = params.epochs
-        if epoch < params.finetune:
-            end = min(end, params.finetune)
-        return Pace(epochs=end, steps=self._loaders["train"].steps)
-
-    def _left(self, epoch: int, step: int) -> str:
-        """Says how long the run will take."""
-        left = f"at most {pace.readable(self._pace.left_s(epoch, step))} left"
-        is_all = self._pace.epochs == self._setup.params.epochs
-        return left if is_all else f"{left} for the last layer alone"
 
     def _scheduled(self) -> Schedule:
         setup, params = self._setup, self._setup.params
@@ -405,29 +395,27 @@ class Training:
             best = f", best so far (test top-1 {measured['test'].top1:.1f} %)"
         self._say(
             "epoch %d: train loss %.3f, top-1 %.1f %%; val loss %.3f, top-1 %.1f %%%s; "
-            "%s",
+            "at most %s left",
             epoch,
             train.loss,
             train.top1,
             val.loss,
             val.top1,
             best,
-            self._left(epoch + 1, 0),
+            pace.readable(self._pace.left_s(epoch + 1, 0)),
         )
 
     def _learn_epoch(self, epoch: int, first_step: int) -> _Seen:
         params = self._setup.params
         only_head = epoch < params.finetune
         self._prepare(only_head=only_head)
-        if epoch == params.finetune:
-            self._pace = self._paced(epoch)
         source = self._source("train", only_head=only_head)
         model = self._wrapped(only_head=only_head)
         sums = EpochSums(len(self._setup.labels), self._group.device)
         if self.saved.sums is not None and self._group.is_first:
             sums.take(self.saved.sums)
         found = Extremes(len(self._setup.labels), params.log_extreme_examples)
-        self._pace.lap()
+        self._pace.begin(epoch)
         with progress.bar(source.steps, unit="steps", initial=first_step) as bar:
             batches = source.epoch(epoch, first_step=first_step)
             for step, batch in enumerate(batches, first_step):
@@ -592,14 +580,18 @@ class Training:
             return loader
         if split not in self._features:
             self._say("%s: computing the features of %d crops", split, len(loader.rows))
+            if loader.augmentation != "none":
+                self._say("crops are not varied while their features are kept")
             self._network.eval()
+            self._pace.lap()
             self._features[split] = features.compute(
                 loader,
                 features.head_of(self._network, self._head),
                 lambda images: self._logits(self._network, images),
                 self._setup.folder,
+                lambda done: self._tell_computing(split, done),
             )
-            self._pace.lap()
+            self._pace.computed(loader.steps)
         return self._features[split]
 
     def _report(self, split: str, epoch: int, seen: _Seen) -> Measured:
@@ -664,12 +656,28 @@ class Training:
     def _tell_pace(self, epoch: int, step: int) -> None:
         if self._group.is_first and self._pace.is_time_to_tell():
             _logger.info(
-                "epoch %d, step %d of %d; %s",
+                "epoch %d, step %d of %d; at most %s left",
                 epoch,
                 step,
                 self._pace.steps,
-                self._left(epoch, step),
+                pace.readable(self._pace.left_s(epoch, step)),
             )
+
+    def _tell_computing(self, split: str, done: int) -> None:
+        if not self._pace.is_time_to_tell():
+            return
+        left = sum(
+            loader.steps
+            for name, loader in self._loaders.items()
+            if name not in self._features
+        )
+        self._say(
+            "%s: features, step %d of %d; about %s left",
+            split,
+            done,
+            self._loaders[split].steps,
+            pace.readable(self._pace.computing_left_s(done, left - done)),
+        )
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:

@@ -143,7 +143,7 @@ def _estimate(estimate: Estimate) -> str:
 def _training(card: Card) -> str:
     params = card.params
     told = (
-        ("augmentation", params.augmentation),
+        ("augmentation", _augmentation(params)),
         ("epochs, at most", params.epochs),
         ("of these, the last layer alone", params.finetune),
         ("batch size", params.batch_size),
@@ -156,6 +156,14 @@ def _training(card: Card) -> str:
         ("version of the toolkit", params.version),
     )
     return _table(("", ""), [(name, _text(str(value))) for name, value in told])
+
+
+def _augmentation(params: RunParams) -> str:
+    if not params.cache_features or params.augmentation == "none":
+        return params.augmentation
+    if params.finetune >= params.epochs:
+        return "none (features are computed once)"
+    return f"{params.augmentation}, from epoch {params.finetune}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -191,6 +191,17 @@ def test_d29_datasets_may_number_their_categories_as_they_like(base: Path) -> No
     ]
 
 
+@pytest.mark.parametrize("label", ["path", "label", "weight", "dataset"])
+def test_d64_a_label_that_is_another_column_is_refused(
+    base: Path, label: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_queried(base, lambda queried: queried["d/x/002.jpg"].update(label=[label]))
+    assert run(CSV) == 1
+    line = error_of(capsys)
+    assert f"queried_images.json: d/x/002.jpg.label: the label '{label}': res" in line
+    assert not (base / "run/classification_ds.csv").exists()
+
+
 def test_d49_a_folder_is_listed_once_and_no_crop_is_asked_for_by_itself(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from classification import evaluate_model
+from classification import evaluate_model, export_model, run_classifier
 from classification.artifacts import (
     confusion_matrices,
     evaluation,
@@ -141,6 +141,29 @@ def test_what_it_compiles_measures_the_same(desk: Desk) -> None:
     (row,) = desk.overall()
     assert row.loss == pytest.approx(first[0].loss, abs=1e-5)
     assert row.acc_top1 == first[0].acc_top1
+
+
+def test_run_classifier_gives_what_was_measured(desk: Desk) -> None:
+    assert desk.main("--splits", "test") == 0
+    exported = desk.folder / "model.onnx"
+    names = desk.examples.dataset_dir / label_index.FILENAME
+    words = [str(desk.checkpoint), str(exported), "--label-index", str(names)]
+    assert export_model.main(words) == 0
+    classified = desk.folder / "classifier_output.csv.gz"
+    crops = str(desk.examples.crops_dir)
+    words = [str(exported), crops, str(classified), "--logdir", str(desk.folder)]
+    assert run_classifier.main([*words, "--device", "cpu"]) == 0
+    measured, found = (
+        {
+            path: row
+            for batch in predictions.open_file(file).batches()
+            for path, row in zip(batch.paths, batch.probabilities, strict=True)
+        }
+        for file in (desk.out / "outputs_test.csv.gz", classified)
+    )
+    assert measured.keys() < found.keys()
+    for path, row in measured.items():
+        np.testing.assert_allclose(found[path], row, atol=1e-6)
 
 
 def test_d15_the_compiled_file_of_an_older_checkpoint_is_not_used(desk: Desk) -> None:

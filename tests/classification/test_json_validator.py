@@ -488,6 +488,13 @@ def test_single_parent_refuses_what_a_rule_would_settle(
             "the label 'deer, elk': a comma stands between two labels",
         ),
         (
+            {"weight": DEER},
+            (
+                "the label 'weight': reserved, as tables with a column per label call "
+                "another column so; choose another name"
+            ),
+        ),
+        (
             {"deer": DEER | {"prioritize": [["idfg"]]}},
             "deer.prioritize: needs max_count",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from classification import train_classifier
+from classification import evaluate_model, export_model, train_classifier
 from classification.artifacts import (
     detector_calibration,
     overall_metrics,
@@ -24,7 +27,7 @@ from classification.artifacts import (
     run_params,
 )
 from classification.artifacts.detector_calibration import DetectorCalibration
-from classification.modeling import checkpoints, resuming
+from classification.modeling import checkpoints, distributed, manifest, resuming
 from classification.runtime import parallel
 from tests import training_world
 from tests.commands import ROOT
@@ -32,7 +35,8 @@ from tests.commands import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-NETWORK = "-m timm/test_resnet --image-size 32 --batch-size 8 --lr 0.02 --seed 1 --logdir logs"
+CPU = "--device cpu"
+NETWORK = f"-m timm/test_resnet --image-size 32 --batch-size 8 --lr 0.02 --seed 1 --logdir logs {CPU}"
 
 
 @pytest.fixture
@@ -77,6 +81,47 @@ def test_a_run_leaves_the_originals_files(base: Path) -> None:
     read = checkpoints.read(kept)
     assert read.labels == training_world.LABELS[:3]
     assert kept.name == f"ckpt_{log_of(folder)['best_epoch']}.pt"
+
+
+def events_of(folder: Path) -> EventAccumulator:
+    """Reads the event files of a folder with TensorBoard's own reader."""
+    read = EventAccumulator(str(folder))
+    read.Reload()
+    return read
+
+
+def test_evaluate_model_writes_what_training_wrote(base: Path) -> None:
+    assert train("--epochs 1 --label-weighted") == 0
+    folder = run_folder(base)
+    [checkpoint] = folder.glob("ckpt_*.pt")
+    words = [str(folder / "params.json"), str(checkpoint), "--output-dir", "again"]
+    splits = ["--splits", "train", "val", "test", "--device", "cpu"]
+    assert evaluate_model.main([*words, *splits]) == 0
+    written = [p for p in (base / "again").iterdir() if "_log_" not in p.name]
+    assert len(written) == 8
+    for path in written:
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+
+
+def test_a_run_is_shown_by_tensorboard(base: Path) -> None:
+    assert train("--epochs 2 --label-weighted") == 0
+    folder = run_folder(base)
+    read = events_of(folder)
+    tags = read.Tags()
+    labels = training_world.LABELS[:3]
+    assert {f"pr_curve/val/{label}" for label in labels} <= set(tags["tensors"])
+    assert {"confusion_matrix/train", "confusion_matrix/val"} <= set(tags["images"])
+    assert {"lr", "images_per_second", "val/label_recall/deer"} <= set(tags["scalars"])
+    assert [event.value for event in read.Scalars("lr")] == pytest.approx([0.02] * 2)
+    assert all(event.value > 0 for event in read.Scalars("images_per_second"))
+
+    [beside] = [path.parent for path in folder.glob("*/events.out.*")]
+    hparams = events_of(beside)
+    [best] = hparams.Scalars("hparam/epoch")
+    assert best.value == log_of(folder)["best_epoch"]
+    [recall] = hparams.Scalars("hparam/val/label_recall/deer")
+    of_epochs = read.Scalars("val/label_recall/deer")
+    assert recall.value == of_epochs[int(best.value)].value
 
 
 def test_d24_without_label_weights_it_ends_with_an_evaluation(base: Path) -> None:
@@ -159,7 +204,7 @@ def test_d63_folders_that_were_moved_are_told_anew(base: Path) -> None:
     (folder / resuming.FILENAME).unlink()
     (base / "run").rename(base / "moved")
     (base / "crops").rename(base / "pictures")
-    words = ["moved", "pictures", "--resume", str(folder)]
+    words = ["moved", "pictures", "--resume", str(folder), *CPU.split()]
     assert train_classifier.main(words) == 0
     assert train_classifier.main(words) == 0  # nothing is left to do
     hashes = {
@@ -169,6 +214,41 @@ def test_d63_folders_that_were_moved_are_told_anew(base: Path) -> None:
     assert len(hashes) == 1
 
 
+def test_a_run_killed_while_it_was_measured_needs_no_pretrained_weights(
+    base: Path,
+) -> None:
+    assert train("--epochs 1") == 0
+    [checkpoint] = run_folder(base).glob("ckpt_*.pt")
+    start_from = checkpoint.rename(base / "start.pt")
+    shutil.rmtree(base / "logs")
+    assert train("--epochs 1 --pretrained start.pt") == 0
+    folder = run_folder(base)
+    saved = resuming.read(folder)
+    assert saved is not None
+    resuming.write(folder, dataclasses.replace(saved, is_finished=False))
+    outputs = folder / "outputs_test.csv.gz"
+    before = outputs.read_bytes()
+    outputs.unlink()
+    start_from.unlink()
+    assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 0
+    assert outputs.read_bytes() == before
+    assert resuming.read(folder).is_finished  # type: ignore[union-attr]
+
+
+def test_d64_a_label_that_no_output_can_name_is_refused_before_training(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = [*training_world.LABELS[:2], "weight"]
+    rows = [
+        row._replace(label="weight") if row.label == "empty" else row
+        for row in training_world.make(base)
+    ]
+    training_world.write_set(base, rows, labels)
+    assert train("--epochs 1") == 1
+    assert "label_index.json: 2: the label 'weight'" in capsys.readouterr().err
+    assert not (base / "logs").exists()
+
+
 def test_it_goes_on_with_the_same_data_alone(
     base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,7 +256,7 @@ def test_it_goes_on_with_the_same_data_alone(
     folder = run_folder(base)
     (folder / resuming.FILENAME).unlink()
     training_world.make(base, per_location=3)
-    assert train_classifier.main(["--resume", str(folder)]) == 1
+    assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 1
     assert (
         "classification_ds.csv is not what it was when the run began"
         in capsys.readouterr().err
@@ -196,9 +276,30 @@ def test_a_checkpoint_of_other_labels_gives_its_body(
     )
 
 
-def test_half_precision(base: Path) -> None:
-    assert train("--epochs 1 --precision bfloat16 --no-crop-cache") == 0
-    assert run_params.read(run_folder(base) / "params.json").precision == "bfloat16"
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision(base: Path, precision: str) -> None:
+    assert train(f"--epochs 1 --precision {precision} --no-crop-cache") == 0
+    folder = run_folder(base)
+    assert run_params.read(folder / "params.json").precision == precision
+    saved = resuming.read(folder)
+    assert saved is not None
+    assert bool(saved.scaler) == (precision == "float16")
+
+
+@pytest.mark.slow
+def test_symmetric_padding_goes_with_the_network(base: Path) -> None:
+    told = "-m efficientnet-b0 --padding symmetric --epochs 1"
+    assert train(told) == 0
+    folder = run_folder(base)
+    assert run_params.read(folder / "params.json").padding == "symmetric"
+    [checkpoint] = folder.glob("ckpt_*.pt")
+    assert checkpoints.read(checkpoint).padding == "symmetric"
+    assert export_model.main([str(checkpoint), "symmetric.onnx"]) == 0
+    described = manifest.read(base / "symmetric.manifest.json")
+    assert (described.architecture, described.padding) == (
+        "efficientnet-b0",
+        "symmetric",
+    )
 
 
 @pytest.mark.parametrize(
@@ -294,16 +395,82 @@ def kill_in_epoch(process: subprocess.Popen[str], logs: Path, *, epoch: int) -> 
     pytest.fail("never came so far")
 
 
+def test_two_processes_learn_what_one_does(base: Path) -> None:
+    """Means of batch normalisation are each process's own, so they are kept here."""
+    words = "--epochs 2 --augmentation none --freeze-batch-norm"
+    assert train(words) == 0
+    alone = run_folder(base).rename(base / "alone")
+    line = ["run", "crops", *NETWORK.split(), *words.split()]
+    finish(start(line, base, processes=2))
+    together = run_folder(base)
+    name = f"ckpt_{log_of(alone)['best_epoch']}.pt"
+    one, other = (checkpoints.read(folder / name) for folder in (alone, together))
+    for key, values in one.model.items():
+        assert torch.allclose(values, other.model[key], rtol=1e-4, atol=1e-6), key
+    assert run_params.read(together / "params.json").processes == 2
+    counts = [log_of(folder)["counts"]["steps"] for folder in (alone, together)]
+    assert counts == [6, 6]
+
+
+@pytest.fixture
+def one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a command believe that it is one of two processes."""
+
+    @contextmanager
+    def joined(device: str) -> Iterator[distributed.Group]:
+        yield distributed.Group(world=2, device=device)
+
+    monkeypatch.setattr(distributed, "joined", joined)
+
+
+@pytest.mark.usefixtures("one_of_two")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--batch-size 7", "--batch-size 7 cannot be shared by 2 processes"),
+        ("--finetune --cache-features", "--cache-features is for one process"),
+    ],
+)
+def test_what_two_processes_cannot_do_is_refused(
+    base: Path, words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(f"--epochs 1 {words}") == 1
+    assert said in capsys.readouterr().err
+    assert not (base / "logs").exists()
+
+
+def test_another_number_of_processes_is_said(
+    base: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    assert train("--epochs 1") == 0
+    request.getfixturevalue("one_of_two")
+    assert train_classifier.main(["--resume", str(run_folder(base))]) == 0
+    said = "the run began with 1 processes and goes on with 2: it will not end with"
+    assert said in capsys.readouterr().err
+
+
 KILLED = (
     "--epochs 6 --save-steps 1 --num-workers 2 --label-weighted --lr-schedule cosine "
     "--average-weights"
 )
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_killed_run_ends_with_the_same_weights(base: Path, processes: int) -> None:
+ON_GPU = (
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
+)
+
+
+@pytest.mark.parametrize(
+    ("processes", "device"),
+    [(1, "cpu"), (2, "cpu"), pytest.param(1, "cuda:0", marks=ON_GPU)],
+)
+def test_a_killed_run_ends_with_the_same_weights(
+    base: Path, processes: int, device: str
+) -> None:
     training_world.make(base, per_location=12)
-    words = ["run", "crops", *NETWORK.split(), *KILLED.split()]
+    where = ["--device", device]
+    words = ["run", "crops", *NETWORK.split(), *KILLED.split(), *where]
     undisturbed = [w if w != "logs" else "whole" for w in words]
     finish(start(undisturbed, base, processes=processes))
     [whole] = (base / "whole").glob("2*")
@@ -314,7 +481,7 @@ def test_a_killed_run_ends_with_the_same_weights(base: Path, processes: int) -> 
     before = resuming.read(folder)
     assert before is not None
     assert not before.is_trained
-    finish(start(["--resume", str(folder)], base, processes=processes))
+    finish(start(["--resume", str(folder), *where], base, processes=processes))
 
     one, other = log_of(whole), log_of(folder)
     assert one["weights_sha256"] == other["weights_sha256"] != ""

@@ -84,6 +84,12 @@ def test_a_cell_that_no_reader_takes(tmp_path: Path) -> None:
             list(spool.rows())
 
 
+@pytest.mark.parametrize("label", ["path", "label", "weight", "dataset"])
+def test_d64_labels_that_are_other_columns(label: str) -> None:
+    with pytest.raises(ArtifactError, match=f"the label '{label}': reserved"):
+        dataset_csv.join_labels(["deer", label])
+
+
 @pytest.mark.parametrize("labels", [[], [""], ["a,b"]])
 def test_labels_that_no_cell_can_hold(labels: list[str]) -> None:
     with pytest.raises(ArtifactError):

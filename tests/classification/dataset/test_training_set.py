@@ -106,3 +106,13 @@ def test_a_label_that_cannot_be_learnt_is_refused(
     where = f"{dataset_csv.FILENAME}: row 3, column label: .*{fault}"
     with pytest.raises(ArtifactError, match=where):
         training_set.read(folder)
+
+
+@pytest.mark.parametrize("label", ["path", "label", "weight", "dataset"])
+def test_d64_a_label_that_is_another_column_is_refused(
+    folder: Path, label: str
+) -> None:
+    label_index.write(folder / label_index.FILENAME, ["cat", "dog", label])
+    where = f"{label_index.FILENAME}: 2: the label '{label}': reserved"
+    with pytest.raises(ArtifactError, match=where):
+        training_set.read(folder)

@@ -22,8 +22,9 @@ def test_a_single_process_talks_to_itself() -> None:
         group.share_buffers(network)
 
 
-def test_a_group_of_gloo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process that torchrun calls the only one of a group still starts none."""
+def test_torchrun_with_one_process_makes_no_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert not distributed.is_started_by_torchrun()
     monkeypatch.setenv("WORLD_SIZE", "2")

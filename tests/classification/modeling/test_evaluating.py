@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import tracemalloc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,14 @@ from classification.artifacts import (
 from classification.artifacts.evaluation import Bootstrap
 from classification.dataset import training_set
 from classification.dataset.counts import SPLITS
+from classification.dataset.training_set import SplitRows, TrainingSet
 from classification.labels import judging
 from classification.labels.kinship import Kinship
-from classification.modeling import evaluating, loading
+from classification.modeling import evaluating, loading, metrics
 from classification.modeling.evaluating import Options
 from classification.modeling.inference import Resources
 from classification.runtime.errors import ConfigurationError
+from classification.runtime.name_list import CodedList, NameList
 from classification.storage.local import LocalStore
 from tests import classifiers
 from tests.classifiers import LABELS
@@ -304,6 +307,20 @@ def test_a_taxonomy_tells_how_near_predictions_are(desk: Desk) -> None:
     assert found.higher.value == pytest.approx(np.mean((true == 0) & (predicted == 1)))
     within = true < 2
     assert found.ranks == pytest.approx({"class": np.mean(predicted[within] < 2)})
+    for estimate, is_such in (
+        (found.right, true == predicted),
+        (found.higher, (true == 0) & (predicted == 1)),
+        (found.wrong, (true != predicted) & ~((true == 0) & (predicted == 1))),
+    ):
+        by_location = is_such.reshape(3, 7).mean(axis=1)
+        expected = metrics.location_bootstrap(
+            lambda counts, shares=by_location: counts @ shares / 3, 3, replicates=50
+        )
+        assert expected is not None
+        found_here = (estimate.value, estimate.low, estimate.high)
+        assert found_here == pytest.approx(
+            (is_such.mean(), expected.low, expected.high)
+        )
 
 
 def test_targets_are_judged_in_the_place_of_categories(desk: Desk) -> None:
@@ -342,3 +359,44 @@ def test_calibrated_probabilities_say_so(desk: Desk, tmp_path: Path) -> None:
     assert applied.temperature == 2.0
     desk.evaluate("val")
     assert predictions_info.find(outputs) is None
+
+
+def repeated(rows: SplitRows, times: int) -> SplitRows:
+    return SplitRows(
+        paths=NameList([*rows.paths] * times),
+        labels=np.tile(rows.labels, times),
+        weights=np.tile(rows.weights, times),
+        locations=CodedList([*rows.locations] * times),
+        datasets=CodedList([*rows.datasets] * times),
+        confidences=np.tile(rows.confidences, times),
+    )
+
+
+def peak_of(desk: Desk, rows: SplitRows) -> int:
+    """Returns the most bytes that an evaluation holds beside its input."""
+    tracemalloc.start()
+    try:
+        evaluating.evaluate(
+            desk.classifier,
+            TrainingSet(labels=LABELS, splits={"val": rows}),
+            ["val"],
+            desk.out,
+            store=LocalStore(desk.examples.crops_dir),
+            options=OPTIONS,
+        )
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_crops(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        predictions, "_BULK_NUMBERS", 100
+    )  # rows are held until so many
+    rows = training_set.read(desk.examples.dataset_dir).splits["val"]
+    peak_of(desk, rows)  # what is imported and made once
+    few, many = (peak_of(desk, repeated(rows, times)) for times in (5, 65))
+    # Each name alone would take more.
+    assert many - few < 60 * (60 * len(rows))

@@ -50,9 +50,11 @@ def forward(built: nn.Module, images: torch.Tensor) -> torch.Tensor:
 def test_batches_are_the_loaders_own(loader: TrainLoader, tmp_path: Path) -> None:
     built = network()
     head = features.head_of(built, networks.head_names(built))
+    told: list[int] = []
     computed = features.compute(
-        loader, head, lambda images: forward(built, images), tmp_path
+        loader, head, lambda images: forward(built, images), tmp_path, told.append
     )
+    assert told == [1, 2, 3, 4, 5]
     assert computed.steps == loader.steps
     for epoch in (0, 1):
         pairs = zip(
@@ -84,4 +86,5 @@ def test_a_head_that_is_not_alone_is_refused(
             features.head_of(behind, ("2",)),
             lambda images: behind(images.float()),
             tmp_path,
+            print,
         )

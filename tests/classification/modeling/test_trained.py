@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,11 @@ from classification.modeling import (
 from classification.modeling.checkpoints import Checkpoint
 from classification.modeling.export import ModelFacts
 from classification.modeling.inference import Resources
+from classification.modeling.onnx import OnnxClassifier
+from classification.modeling.preprocessing import Preprocessing
+from classification.modeling.torch_inference import TorchClassifier
 from classification.modeling.trained import Subject
+from classification.runtime import registry
 from classification.runtime.errors import ConfigurationError, ModelError
 from tests import classifiers
 from tests.classifiers import LABELS
@@ -117,11 +122,11 @@ def test_what_is_compiled_gives_the_same_alone_and_beside_its_manifest(
     assert described.labels == LABELS
     beside = replace(run.subject, path=path)
     np.testing.assert_allclose(
-        run.probabilities(beside), run.probabilities(), atol=1e-6
+        run.probabilities(beside), run.probabilities(), atol=1e-4
     )
     manifest.path_beside(path).unlink()  # as the original leaves it
     np.testing.assert_allclose(
-        run.probabilities(beside), run.probabilities(), atol=1e-6
+        run.probabilities(beside), run.probabilities(), atol=1e-4
     )
 
 
@@ -149,7 +154,7 @@ def test_d15_a_compiled_file_that_nobody_vouches_for_is_made_anew(run: Run) -> N
     run.compile()
     beside = replace(run.subject, path=path)
     np.testing.assert_allclose(
-        run.probabilities(beside), run.probabilities(), atol=1e-6
+        run.probabilities(beside), run.probabilities(), atol=1e-4
     )
 
 
@@ -249,3 +254,30 @@ def test_a_model_that_is_known_by_name_is_measured(
     classifier = trained.open_subject(subject, CPU)
     assert classifier.categories == LABELS
     assert trained.keep_compiled(subject, classifier) is None
+
+
+def test_a_processor_runs_a_checkpoint_by_onnx_runtime(run: Run) -> None:
+    classifier = trained.open_subject(run.subject, CPU)
+    assert isinstance(classifier, OnnxClassifier)
+    assert classifier.fingerprint == registry.sha256_of(run.checkpoint)
+
+
+class Bessel(torch.nn.Module):
+    """A classifier with a function that ONNX does not have."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.special.i0e(images.mean((2, 3)))
+
+
+def test_torch_runs_what_onnx_has_no_words_for(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    classifier = trained.of_network(
+        Bessel(), Preprocessing(image_size=SIDE), CPU, "f", LABELS
+    )
+    assert isinstance(classifier, TorchClassifier)
+    assert classifier.predict(run.squares).shape == (4, 3)
+    [said] = caplog.messages
+    assert said.startswith("torch runs this network, slower: ")
+    assert "special_i0e" in said

@@ -19,6 +19,7 @@ from classification.modeling import (
     training,
 )
 from classification.modeling.distributed import Group
+from classification.modeling.pace import Pace
 from classification.modeling.resuming import Saved
 from classification.modeling.training import Setup, Training
 from classification.runtime.errors import ConfigurationError, TooManyFailuresError
@@ -136,6 +137,32 @@ def test_cached_features_give_what_uncached_ones_do(base: Path) -> None:
     assert uncached[1].best_epoch == cached[1].best_epoch
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_that_cached_crops_are_not_varied_is_said(
+    base: Path, caplog: pytest.LogCaptureFixture, *, cached: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    told = {"epochs": 1, "finetune": 1, "augmentation": "standard"}
+    train(make_setup(base, cache_features=cached, **told))
+    said = caplog.text.count("crops are not varied while their features are kept")
+    assert said == cached
+
+
+def test_the_time_left_is_said_while_features_are_computed(
+    base: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(Pace, "is_time_to_tell", lambda _: True)
+    train(make_setup(base, epochs=2, finetune=1, cache_features=True))
+    lines = [line for line in caplog.messages if "features, step" in line]
+    assert [line.partition(";")[0] for line in lines] == [
+        *(f"train: features, step {step} of 3" for step in (1, 2, 3)),
+        *(f"val: features, step {step} of 2" for step in (1, 2)),
+        *(f"test: features, step {step} of 2" for step in (1, 2)),
+    ]
+    assert all(line.endswith(" s left") for line in lines)
+
+
 def test_it_ends_after_eight_epochs_without_a_better_one(
     base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -150,16 +177,6 @@ def test_it_ends_after_eight_epochs_without_a_better_one(
 def test_the_last_layer_alone_does_not_end_a_run(base: Path) -> None:
     setup = make_setup(base, epochs=12, finetune=11, cache_features=True, lr=1e-9)
     assert train(setup)[1].epoch == 12
-
-
-def test_the_time_left_is_that_of_a_phase(
-    base: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    train(make_setup(base, epochs=2, finetune=1))
-    first, second = [text for text in caplog.messages if text.startswith("epoch ")]
-    assert first.endswith("at most 0 min 00 s left for the last layer alone")
-    assert second.endswith("at most 0 min 00 s left")
 
 
 def test_averaged_weights_are_what_is_kept(base: Path) -> None:
@@ -250,13 +267,16 @@ def test_without_val_the_last_epoch_is_kept(base: Path) -> None:
     assert kept(setup).epoch == 1
 
 
+@pytest.mark.parametrize(("finetune", "cached"), [(0, False), (1, False), (1, True)])
 def test_where_a_run_is_is_noted_every_few_steps(
-    base: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, monkeypatch: pytest.MonkeyPatch, finetune: int, *, cached: bool
 ) -> None:
     """Each state that was noted leads to the same end."""
     setup = make_setup(
         base,
         epochs=2,
+        finetune=finetune,
+        cache_features=cached,
         augmentation="standard",
         average_weights=1.0,
         lr_schedule="cosine",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
 
 from classification.artifacts.evaluation import (
     Bootstrap,
@@ -91,3 +95,26 @@ def test_every_row_of_a_table_has_its_cells() -> None:
     assert len([table for table in tables if table]) == 3
     for table in tables:
         assert len({line.count("|") for line in table}) <= 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "finetune", "cached", "said"),
+    [
+        (3, 0, False, "standard"),
+        (3, 3, False, "standard"),
+        (3, 3, True, "none (features are computed once)"),
+        (3, 1, True, "standard, from epoch 1"),
+    ],
+)
+def test_the_augmentation_is_the_one_that_took_place(
+    epochs: int, finetune: int, said: str, *, cached: bool
+) -> None:
+    params = msgspec.structs.replace(
+        card().params,
+        augmentation="standard",
+        epochs=epochs,
+        finetune=finetune,
+        cache_features=cached,
+    )
+    text = model_card.render(replace(card(), params=params))
+    assert f"| augmentation | {said} |" in text
