@@ -28,7 +28,8 @@ from classification.dataset.counts import SPLITS
 from classification.dataset.training_set import SplitRows, TrainingSet
 from classification.labels import judging
 from classification.labels.kinship import Kinship
-from classification.modeling import evaluating, loading, metrics
+from classification.measuring import metrics
+from classification.modeling import evaluating, loading
 from classification.modeling.evaluating import Options
 from classification.modeling.inference import Resources
 from classification.runtime.errors import ConfigurationError
