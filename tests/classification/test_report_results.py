@@ -91,6 +91,13 @@ def test_there_are_no_more_pictures_than_asked(world: World) -> None:
     assert 0 < html.count("<img ") <= 20
 
 
+def test_a_split_with_few_sure_answers_says_so(world: World) -> None:
+    results_world.evaluate(world, "few", crops={"test": 1})
+    assert main(world.logdir("few"), "--sample", 0) == 0
+    html = (world.logdir("few") / report_results.OUTPUT).read_text(encoding="utf-8")
+    assert "No answer has a probability of 0.99 or more." in html
+
+
 def test_missing_crops_are_counted(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
