@@ -15,7 +15,7 @@ Writes  LOGDIR/<YYYYmmdd_HHMMSS>/, the run folder:
 
 An epoch draws as many crops as train has. A network that is better on val than ever is
 kept, and looked at on test. The run ends after --epochs, or after eight epochs in a row
-without a better one. With --epochs 0 the network is only measured.
+without a better one; with --keep last after --epochs. With --epochs 0 the network is only measured.
 
 With --folds K, K networks are trained instead, each without the crops of some locations,
 which it then classifies. So outputs_folds.csv.gz in the run folder has for every crop what
@@ -60,6 +60,7 @@ from classification.artifacts import (
 )
 from classification.artifacts.run_params import (
     Augmentation,
+    Keep,
     LrSchedule,
     Optimizer,
     Padding,
@@ -126,6 +127,7 @@ class Arguments(argparse.Namespace):
     label_smoothing: float
     average_weights: float
     freeze_batch_norm: bool
+    keep: Keep
     weight_decay: float
     num_workers: int
     logdir: Path
@@ -350,6 +352,14 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the means of batch normalisation that the weights came with, which "
         "helps where crops are few",
+    )
+    add(
+        "--keep",
+        choices=get_args(Keep),
+        default="best",
+        help="the network of the epoch that was best on val, or, after all --epochs, the "
+        "last, where val has too few locations to tell epochs apart (default: "
+        "%(default)s)",
     )
     add(
         "--optimizer",
@@ -1064,6 +1074,7 @@ def _params(args: Arguments) -> tuple[RunParams, Choices]:
         label_smoothing=args.label_smoothing,
         average_weights=args.average_weights,
         freeze_batch_norm=args.freeze_batch_norm,
+        keep=args.keep,
         cache_features=args.cache_features,
         crop_cache=not args.no_crop_cache and args.epochs > 1,
         version=version("cameratraps-classifier"),

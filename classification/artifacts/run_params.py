@@ -30,6 +30,7 @@ Written by ``train_classifier``; read by it when a run goes on, by ``evaluate_mo
      "label_smoothing": 0.0,
      "average_weights": 2.0,
      "freeze_batch_norm": false,
+     "keep": "best",
      "cache_features": false,
      "crop_cache": true,
      "folds": 0,
@@ -66,6 +67,7 @@ FILENAME = "params.json"
 Padding = Literal["tf", "symmetric"]
 Augmentation = Literal["none", "original", "standard"]
 Optimizer = Literal["rmsprop", "sgd", "adamw"]
+Keep = Literal["best", "last"]
 LrSchedule = Literal["step", "cosine"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -106,6 +108,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
         label_smoothing: share of the truth that is spread over all labels, in [0, 1).
         average_weights: epochs over which weights are averaged; 0 for none.
         freeze_batch_norm: batch normalisation keeps the means it came with.
+        keep: the network of the epoch that is best on val, or of the last.
         cache_features: in the finetune epochs, compute features once.
         crop_cache: crops are made small before they are varied, and kept so.
         folds: number of networks that are trained, each without some of the locations.
@@ -140,6 +143,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     label_smoothing: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
     average_weights: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     freeze_batch_norm: bool = False
+    keep: Keep = "best"
     cache_features: bool = False
     crop_cache: bool = False
     folds: _Count = 0

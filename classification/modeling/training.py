@@ -2,7 +2,7 @@
 
 An epoch draws as many examples as train has, looks at val, and at test where val is better
 than ever, which is when the network is kept. After eight epochs in a row that are not, the
-run ends. In the first ``finetune`` epochs only the last layer learns, and the rest is as it
+run ends. Where the last network is to be kept, all epochs run, and test is looked at then. In the first ``finetune`` epochs only the last layer learns, and the rest is as it
 is in evaluation; if the whole network learns after them, the eight epochs count from there.
 
 What a step does follows from (seed, epoch, step) and the weights alone: order and pixels of
@@ -305,7 +305,7 @@ class Training:
         self._check(epoch, measured["train"])
         self._failed = _merged(self._group.gathered(self._failed))
         sums = {"train": train.sums, "val": self._look("val", epoch, measured)}
-        is_best = self._is_best(measured["val"])
+        is_best = self._is_best(epoch, measured["val"])
         if is_best:
             sums["test"] = self._look("test", epoch, measured)
         self._pace.looked()
@@ -337,7 +337,9 @@ class Training:
             f"{self._setup.lr:g} may help{kept}"
         )
 
-    def _is_best(self, val: Measured) -> bool:
+    def _is_best(self, epoch: int, val: Measured) -> bool:
+        if self._setup.params.keep == "last":
+            return epoch + 1 == self._setup.params.epochs
         # Without a crop in val nothing tells epochs apart: the last is the best.
         return not val.examples or val.top1 > self.saved.best_accuracy
 

@@ -179,6 +179,15 @@ def test_the_last_layer_alone_does_not_end_a_run(base: Path) -> None:
     assert train(setup)[1].epoch == 12
 
 
+def test_the_last_network_is_kept_if_told(base: Path) -> None:
+    told = {"epochs": 11, "finetune": 11, "cache_features": True, "keep": "last"}
+    setup = make_setup(base, lr=1e-9, **told)
+    built, ended = train(setup)
+    assert ended.best_epoch == 10
+    assert kept(setup).epoch == 10
+    assert torch.equal(kept(setup).model["fc.weight"], built.state_dict()["fc.weight"])
+
+
 def test_averaged_weights_are_what_is_kept(base: Path) -> None:
     setup = make_setup(base, epochs=1, average_weights=2.0)
     built, _ = train(setup)
