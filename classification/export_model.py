@@ -24,17 +24,15 @@ Example:
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from classification.artifacts import label_index, run_params
-from classification.modeling import manifest
+from classification.modeling import manifest, provenance
 from classification.modeling.catalog import Padding
-from classification.runtime import cli, registry
+from classification.runtime import cli
 from classification.runtime.errors import ArtifactError, ConfigurationError, ModelError
 
 if TYPE_CHECKING:
@@ -159,7 +157,7 @@ def run(checkpoint: Path, outputs: Sequence[Path], *, options: Options) -> None:
         or saved.image_size
         or (params.image_size if params else None),
         padding=options.padding or saved.padding,
-        provenance=_provenance(checkpoint, saved, params),
+        provenance=provenance.of_checkpoint(checkpoint, saved, params),
     )
     network = _network(checkpoint, saved, facts)
     for output in outputs:
@@ -232,31 +230,6 @@ def _network(checkpoint: Path, saved: Checkpoint, facts: ModelFacts) -> nn.Modul
     except ModelError as error:
         raise ModelError(f"{checkpoint}: {error}") from error
     return network
-
-
-def _provenance(
-    checkpoint: Path, saved: Checkpoint, params: RunParams | None
-) -> dict[str, str]:
-    """Returns where the weights come from, as text by name."""
-    known = {
-        "checkpoint": checkpoint.name,
-        "checkpoint_sha256": registry.sha256_of(checkpoint),
-        "version": version("cameratraps-classifier"),
-    }
-    if saved.epoch is not None:
-        known["epoch"] = str(saved.epoch)
-    if saved.val_accuracy is not None:
-        known["val_accuracy_percent"] = f"{saved.val_accuracy:.6g}"
-    if params is None:
-        return known
-    told = run_params.to_dict(params)
-    files: dict[str, str] = told.pop("data_sha256")
-    known |= {f"params.{key}": _to_text(value) for key, value in told.items()}
-    return known | {f"sha256.{name}": sha256 for name, sha256 in files.items()}
-
-
-def _to_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _is_calibrated(output: Path) -> bool:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from classification.modeling import catalog, loading, manifest
+from classification.modeling import catalog, loading, manifest, provenance
 from classification.modeling.preprocessing import Preprocessing
+from classification.modeling.provenance import CHECKPOINT_SHA256
 from classification.runtime import registry
 from classification.runtime.cli import one_line
 from classification.runtime.errors import ConfigurationError, ModelError, PipelineError
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from classification.modeling.checkpoints import Checkpoint
     from classification.modeling.export import ModelFacts
     from classification.modeling.inference import Classifier, Resources
-
-_CHECKPOINT = "checkpoint_sha256"
 
 _logger = logging.getLogger(__name__)
 
@@ -173,11 +171,7 @@ def keep_compiled(subject: Subject, classifier: Classifier) -> Path | None:
         labels=classifier.categories,
         image_size=classifier.preprocessing.image_size,
         padding=saved.padding,
-        provenance={
-            "checkpoint": source.name,
-            _CHECKPOINT: classifier.fingerprint,
-            "version": version("cameratraps-classifier"),
-        },
+        provenance=provenance.of_checkpoint(source, saved, _params(subject)),
     )
     if not _is_of(path, facts):
         export.export_torchscript(_network(subject, saved), path, facts)
@@ -198,7 +192,8 @@ def _is_of(compiled: Path, facts: ModelFacts) -> bool:
     except PipelineError:
         return False
     return (
-        described.provenance.get(_CHECKPOINT) == facts.provenance[_CHECKPOINT]
+        described.provenance.get(CHECKPOINT_SHA256)
+        == facts.provenance[CHECKPOINT_SHA256]
         and described.architecture == facts.architecture
         and described.labels == tuple(facts.labels)
         and described.image_size == facts.side
@@ -246,11 +241,14 @@ def _open_checkpoint(subject: Subject, path: Path, resources: Resources) -> Clas
 def _network(subject: Subject, saved: Checkpoint) -> nn.Module:
     from classification.modeling import checkpoints  # noqa: PLC0415 - imports torch
 
-    # What the run says of its network is not true of another architecture.
-    params = None if subject.model_name else subject.params
     return checkpoints.network_of(
-        subject.path, saved, params, model_name=subject.model_name
+        subject.path, saved, _params(subject), model_name=subject.model_name
     )
+
+
+def _params(subject: Subject) -> RunParams | None:
+    """Returns what the run says of its network, which is not true of another one."""
+    return None if subject.model_name else subject.params
 
 
 def _architecture(subject: Subject, saved: Checkpoint) -> str:

@@ -120,6 +120,8 @@ def test_what_is_compiled_gives_the_same_alone_and_beside_its_manifest(
     assert path.name == "ckpt_3_compiled.pt"
     described = manifest.read(manifest.path_beside(path))
     assert described.labels == LABELS
+    assert described.provenance["checkpoint"] == "ckpt_3.pt"
+    assert described.provenance["params.model_name"] == TINY
     beside = replace(run.subject, path=path)
     np.testing.assert_allclose(
         run.probabilities(beside), run.probabilities(), atol=1e-4
