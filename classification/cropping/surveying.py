@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from classification.cropping import images, infrared
 from classification.runtime import parallel
 from classification.runtime.errors import ItemError
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from classification.storage import ImageStore
-
-_SIDE_PX = 64
 
 
 class Seen(NamedTuple):
@@ -60,6 +56,5 @@ def look_at(data: bytes) -> Seen:
         ItemError: it cannot be read; says why.
     """
     width, height = images.read_header(data).size
-    picture = images.open_image(data, least_side_px=_SIDE_PX).image
-    picture.thumbnail((_SIDE_PX, _SIDE_PX))
-    return Seen(width, height, infrared.is_grey(np.asarray(picture)))
+    picture = images.open_image(data, least_side_px=infrared.SIDE_PX).image
+    return Seen(width, height, infrared.colour_of(picture) < infrared.GREY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from classification.artifacts import splits
-from classification.cropping import looks
+from classification.cropping import infrared, looks
 from classification.dataset import (
     comparing,
     crop_columns,
@@ -86,12 +86,12 @@ class Looks:
     Attributes:
         bits: perceptual hashes, uint64 [crops]; 0 where unreadable.
         contrast: float32 [crops]; NaN where unreadable.
-        colourfulness: float32 [crops]; NaN where unreadable.
+        own_colour: float32 [crops]; NaN where unreadable.
     """
 
     bits: NDArray[np.uint64]
     contrast: NDArray[np.float32]
-    colourfulness: NDArray[np.float32]
+    own_colour: NDArray[np.float32]
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -105,8 +105,8 @@ class Looks:
 
     @property
     def grey(self) -> NDArray[np.bool_]:
-        """Says which crops are grey, as infrared frames of the night are."""
-        return self.colourfulness < looks.GREY
+        """Says which crops were taken by infrared, at night."""
+        return self.own_colour < infrared.GREY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,8 +278,8 @@ def _look(
             failures.append((columns.paths[row], str(look)))
         else:
             bits[row] = look.bits
-            numbers[:, row] = look.contrast, look.colourfulness
-    return Looks(bits=bits, contrast=numbers[0], colourfulness=numbers[1]), failures
+            numbers[:, row] = look.contrast, look.own_colour
+    return Looks(bits=bits, contrast=numbers[0], own_colour=numbers[1]), failures
 
 
 def _pictures(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from classification.cropping import looks
+from classification.cropping import infrared
 from classification.dataset import describing, split_rules
 from classification.dataset.comparing import ABSENT
 from classification.dataset.counts import SPLITS
@@ -42,6 +42,7 @@ _BAR = 100.0
 _DOTS = 200.0
 _NO_SPLIT = "none"
 _COLOUR_BINS = 48
+_COLOUR_STEP = 0.5  # levels of a bin
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class NightView:
     Attributes:
         splits: of each split.
         labels: of each label.
-        chart: how many crops are how colourful.
+        chart: how many crops have how much colour.
         threshold: below it a crop is grey.
     """
 
@@ -579,26 +580,26 @@ def _night(figures: Figures) -> NightView | None:
     return NightView(
         splits=tuple(row(*one) for one in splits),
         labels=tuple(row(*one) for one in labels),
-        chart=colour_chart(figures.looks.colourfulness[readable]),
-        threshold=looks.GREY,
+        chart=colour_chart(figures.looks.own_colour[readable]),
+        threshold=infrared.GREY,
     )
 
 
-def colour_chart(colourfulness: NDArray[np.float32]) -> ColumnChart:
-    """Shows how many crops are how colourful, float32 [crops]."""
-    bins = np.minimum(colourfulness.astype(np.int64), _COLOUR_BINS - 1)
+def colour_chart(own_colour: NDArray[np.float32]) -> ColumnChart:
+    """Shows how many crops have how much colour of their own, float32 [crops]."""
+    bins = np.minimum((own_colour / _COLOUR_STEP).astype(np.int64), _COLOUR_BINS - 1)
     counts = np.bincount(bins, minlength=_COLOUR_BINS).tolist()
-    last = _COLOUR_BINS - 1
-    names = [f"{low} to {low + 1}" for low in range(last)]
+    *lows, last = [_COLOUR_STEP * place for place in range(_COLOUR_BINS)]
+    names = [f"{low} to {low + _COLOUR_STEP}" for low in lows]
     return column_chart(
         [
-            (0, count) if low >= looks.GREY else (count, 0)
-            for low, count in enumerate(counts)
+            (0, count) if low >= infrared.GREY else (count, 0)
+            for low, count in zip([*lows, last], counts, strict=True)
         ],
         names=[*names, f"{last} or more"],
         series=("grey crops (night)", "coloured crops (day)"),
-        ticks=[(float(at), str(at)) for at in range(0, _COLOUR_BINS, 5)],
-        marks=(looks.GREY,),
+        ticks=[(at, f"{_COLOUR_STEP * at:g}") for at in range(0, _COLOUR_BINS, 4)],
+        marks=(infrared.GREY / _COLOUR_STEP,),
     )
 
 

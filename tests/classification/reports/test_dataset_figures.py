@@ -32,7 +32,7 @@ def test_every_crop_is_looked_at(base: Path) -> None:
     data = (base / "crops" / path_of(3)).read_bytes()
     own = looks.look_at(open_image(data, least_side_px=64).image)
     assert int(seen.bits[3]) == own.bits
-    assert seen.colourfulness[3] == np.float32(own.colourfulness)
+    assert seen.own_colour[3] == np.float32(own.own_colour)
     assert seen.grey.tolist() == [row in {0, 1, 5} for row in range(len(CROPS))]
 
 

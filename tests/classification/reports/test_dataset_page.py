@@ -163,13 +163,14 @@ def test_one_dataset_needs_no_table(figures: Figures) -> None:
 
 
 def test_the_threshold_parts_the_colours() -> None:
-    chart = colour_chart(np.array([0, 4.9, 5, 300], np.float32))
+    chart = colour_chart(np.array([0, 1.9, 2, 300], np.float32))
     assert [column.what for column in chart.columns] == [
-        "0 to 1: 1 grey crops (night)",
-        "4 to 5: 1 grey crops (night)",
-        "5 to 6: 1 coloured crops (day)",
-        "47 or more: 1 coloured crops (day)",
+        "0.0 to 0.5: 1 grey crops (night)",
+        "1.5 to 2.0: 1 grey crops (night)",
+        "2.0 to 2.5: 1 coloured crops (day)",
+        "23.5 or more: 1 coloured crops (day)",
     ]
+    assert chart.marks == tuple(tick.at for tick in chart.x_ticks if tick.text == "2")
 
 
 def test_shades_go_from_none_to_full() -> None:
