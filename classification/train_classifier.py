@@ -5,7 +5,7 @@ Reads   DATASET_DIR/classification_ds.csv, label_index.json, splits.json
         the crops below CROPPED_IMAGES_DIR
 Writes  LOGDIR/<YYYYmmdd_HHMMSS>/, the run folder:
           params.json        what the run was told
-          ckpt_<epoch>.pt    the network that was best on the val split
+          ckpt_<epoch>.pt    the network that was best on the val split, or the last
           events.out.*       what happened, for TensorBoard
           resume.pt          where the run is
           outputs_<split>.csv.gz, overall_metrics.csv and the other files of
@@ -308,7 +308,7 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         "--lr",
         type=_positive,
         help="learning rate of the first epoch (default: 0.016 x batch size / 256, "
-        "with adamw 0.0005)",
+        "with adamw 0.0005 x batch size / 256)",
     )
     add(
         "--lr-schedule",
@@ -862,6 +862,9 @@ class _Run:
             },
             best_epoch=ended.best_epoch,
             evaluation=found.metrics,
+            padding=self.params.padding
+            if catalog.find(self.params.model_name).family == "efficientnet"
+            else None,
         )
 
 

@@ -1,8 +1,9 @@
 """``<classifier output>.info.json``: how the probabilities of that file were calibrated.
 
-Written by ``run_classifier`` where the model is calibrated, and carried on by
-``aggregate_classifier_probs``; read by ``merge_classification_detection_output``, which
-puts ``calibration`` into ``info.classifier_metadata``::
+Written by ``run_classifier`` and ``evaluate_model`` where the model is calibrated, and
+carried on by ``aggregate_classifier_probs``; read by
+``merge_classification_detection_output``, which puts ``calibration`` into
+``info.classifier_metadata``, and by ``calibrate_classifier``::
 
     {
      "sha256": "5f0c…e1",

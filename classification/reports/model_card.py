@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from classification.artifacts.evaluation import Estimate, Evaluation
-    from classification.artifacts.run_params import RunParams
+    from classification.artifacts.run_params import Padding, RunParams
 
 FILENAME = "model_card.md"
 _SPLITS = ("train", "val", "test")
@@ -52,6 +52,7 @@ class Card:
         locations: number of locations, by split.
         best_epoch: that was kept, or None where nothing was trained.
         evaluation: how good it is.
+        padding: of its convolutions, or None where there is no choice.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Card:
     locations: Mapping[str, int]
     best_epoch: int | None
     evaluation: Evaluation
+    padding: Padding | None = None
 
 
 def write(path: Path, card: Card) -> None:
@@ -87,12 +89,14 @@ def _what(card: Card) -> str:
     params = card.params
     kept = "the network as it was given, not trained"
     if card.best_epoch is not None:
-        kept = f"the network of epoch {card.best_epoch}, the best on the val split"
+        why = "the last" if params.keep == "last" else "the best on the val split"
+        kept = f"the network of epoch {card.best_epoch}, {why}"
+    padding = "" if card.padding is None else f", padding `{card.padding}`"
     return (
         f"A network that says which of {_counted(_labels(card))} a crop of a camera-trap "
         f"picture shows: {_text(params.model_name)}, input {params.image_size} x "
-        f"{params.image_size} pixels, padding `{params.padding}`; {kept}. Before "
-        f"training: {_text(card.start)}."
+        f"{params.image_size} pixels{padding}; {kept}. Before training: "
+        f"{_text(card.start)}."
     )
 
 

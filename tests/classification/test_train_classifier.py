@@ -80,6 +80,7 @@ def test_a_run_leaves_the_originals_files(base: Path) -> None:
     [kept] = folder.glob("ckpt_*.pt")
     read = checkpoints.read(kept)
     assert read.labels == training_world.LABELS[:3]
+    assert "padding" not in (folder / "model_card.md").read_text("utf-8")
     assert kept.name == f"ckpt_{log_of(folder)['best_epoch']}.pt"
 
 
@@ -294,6 +295,7 @@ def test_symmetric_padding_goes_with_the_network(base: Path) -> None:
     assert run_params.read(folder / "params.json").padding == "symmetric"
     [checkpoint] = folder.glob("ckpt_*.pt")
     assert checkpoints.read(checkpoint).padding == "symmetric"
+    assert "padding `symmetric`" in (folder / "model_card.md").read_text("utf-8")
     assert export_model.main([str(checkpoint), "symmetric.onnx"]) == 0
     described = manifest.read(base / "symmetric.manifest.json")
     assert (described.architecture, described.padding) == (

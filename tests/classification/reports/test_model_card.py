@@ -77,6 +77,18 @@ def test_a_card_says_what_the_model_is(tmp_path: Path) -> None:
     assert "SHA-256 `00ff`" in text
 
 
+def test_a_card_says_that_the_last_network_was_kept() -> None:
+    last = msgspec.structs.replace(card().params, keep="last")
+    text = model_card.render(replace(card(), params=last))
+    assert "the network of epoch 14, the last;" in text
+
+
+def test_padding_is_told_where_there_is_a_choice() -> None:
+    assert "300 pixels; the network of epoch 14" in model_card.render(card())
+    text = model_card.render(replace(card(), padding="symmetric"))
+    assert "300 pixels, padding `symmetric`; the network of" in text
+
+
 def test_a_label_stays_in_its_cell() -> None:
     text = model_card.render(card())
     assert "\n# deer" not in text
