@@ -80,7 +80,7 @@ def test_a_card_says_what_the_model_is(tmp_path: Path) -> None:
 def test_a_card_says_that_the_last_network_was_kept() -> None:
     last = msgspec.structs.replace(card().params, keep="last")
     text = model_card.render(replace(card(), params=last))
-    assert "the network of epoch 14, the last;" in text
+    assert "the network of epoch 14, the last. Before" in text
 
 
 def test_padding_is_told_where_there_is_a_choice() -> None:
