@@ -191,18 +191,25 @@ class NightRow:
         """Returns the part that is grey, in [0, 1]."""
         return self.night / max(1, self.day + self.night)
 
+    @property
+    def is_mixed(self) -> bool:
+        """Says whether there are both."""
+        return bool(self.day and self.night)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NightView:
     """Day and night, by colour.
 
     Attributes:
+        crops: of all crops that could be read.
         splits: of each split.
         labels: of each label.
         chart: how many crops have how much colour.
         threshold: below it a crop is grey.
     """
 
+    crops: NightRow
     splits: tuple[NightRow, ...]
     labels: tuple[NightRow, ...]
     chart: ColumnChart
@@ -236,6 +243,7 @@ class TimesView:
         chart: images of each hour, or None where no hour is known.
         known: images that the metadata store has.
         images: all of them.
+        is_told: the store knows sequence or day of some of them.
     """
 
     splits: tuple[TimeRow, ...]
@@ -243,6 +251,7 @@ class TimesView:
     chart: ColumnChart | None
     known: int
     images: int
+    is_told: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -578,6 +587,7 @@ def _night(figures: Figures) -> NightView | None:
         return NightRow(name=name, day=seen - night, night=night)
 
     return NightView(
+        crops=row("all", np.arange(len(columns))),
         splits=tuple(row(*one) for one in splits),
         labels=tuple(row(*one) for one in labels),
         chart=colour_chart(figures.looks.own_colour[readable]),
@@ -608,12 +618,14 @@ def _times(figures: Figures) -> TimesView | None:
     if times is None:
         return None
     pairs = zip(figures.columns.labels, times.by_label, strict=True)
+    moments = (times.moments.sequence, times.moments.day)  # an hour has a day
     return TimesView(
         splits=tuple(_time_row(*one) for one in times.by_split.items()),
         labels=tuple(_time_row(*one) for one in pairs),
         chart=_hours_chart(figures),
         known=times.known,
         images=figures.columns.images,
+        is_told=any(bool((one >= 0).any()) for one in moments),
     )
 
 

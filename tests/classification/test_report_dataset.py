@@ -17,7 +17,7 @@ from tests import training_world
 from tests.browser import needs_browser, opened
 from tests.classification.reports import dataset_world
 from tests.classification.reports.dataset_world import BROKEN, GONE, path_of
-from tests.world import jpeg_bytes
+from tests.world import jpeg_bytes, write_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,6 +113,61 @@ def test_flat_crops_do_not_flood_the_duplicates(tmp_path: Path) -> None:
     html = (tmp_path / "run" / PAGE).read_text("utf-8")
     assert "48 crops that are too dark or too even were not compared" in html
     assert "<strong>None.</strong>" in html
+
+
+def section(base: Path, anchor: str) -> str:
+    """Returns the HTML of a section of the page."""
+    html = (base / "run" / PAGE).read_text("utf-8")
+    found = re.search(rf'<section id="{anchor}">(.*?)</section>', html, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def text(base: Path, anchor: str) -> str:
+    """Returns the text of a section of the page, in one line."""
+    return " ".join(re.sub("<[^>]*>", "", section(base, anchor)).split())
+
+
+def tables(base: Path, anchor: str) -> int:
+    return section(base, anchor).count("<table")
+
+
+def test_what_is_known_has_tables(made: Path) -> None:
+    assert (tables(made, "night"), tables(made, "times")) == (2, 2)
+
+
+def test_a_store_without_times_is_told_in_a_sentence(tmp_path: Path) -> None:
+    dataset_world.make(tmp_path)
+    images = [{"file": f"{n}.jpg"} for n in range(len(dataset_world.CROPS) - 1)]
+    write_store(tmp_path / "megadb", {"d": images})
+    assert report(tmp_path, "--megadb", str(tmp_path / "megadb")) == 0
+    assert text(tmp_path, "times") == (
+        "Sequences, days and hours The metadata store has 7 of 8 images, and knows no "
+        "sequence and no time of any."
+    )
+
+
+@pytest.mark.parametrize("night", [False, True])
+def test_crops_by_one_light_are_told_in_a_sentence(
+    tmp_path: Path, *, night: bool
+) -> None:
+    rows = training_world.make(tmp_path)
+    picture = dataset_world.picture(0 if night else 12, seed=1)
+    for row in rows:
+        (tmp_path / "crops" / row.path).write_bytes(jpeg_bytes(picture))
+    assert report(tmp_path) == 0
+    when = "at night" if night else "by day"
+    told = f"All crops that can be read count as taken {when}."
+    assert text(tmp_path, "night").endswith(told)
+    assert tables(tmp_path, "night") == 0
+
+
+def test_where_no_crop_can_be_read_there_is_no_light(tmp_path: Path) -> None:
+    for row in training_world.make(tmp_path):
+        (tmp_path / "crops" / row.path).write_bytes(b"broken")
+    assert report(tmp_path) == 4
+    assert text(tmp_path, "night").endswith("No crop can be read.")
+    assert tables(tmp_path, "night") == 0
 
 
 def test_too_many_failures_are_told_after_the_page(made: Path, tmp_path: Path) -> None:

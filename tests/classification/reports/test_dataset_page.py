@@ -104,6 +104,21 @@ def test_day_and_night_of_each_split(figures: Figures) -> None:
     ]
     assert night.splits[0].share == 0.5
     assert sum(row.night + row.day for row in night.labels) == 6
+    assert (night.crops.night, night.crops.day, night.crops.is_mixed) == (3, 3, True)
+
+
+@pytest.mark.parametrize(("colour", "day", "night"), [(9, 6, 0), (0, 0, 6)])
+def test_by_one_light_only_nothing_is_mixed(
+    figures: Figures, colour: float, day: int, night: int
+) -> None:
+    assert figures.looks is not None
+    own_colour = np.where(figures.looks.readable, np.float32(colour), np.float32("nan"))
+    view = laid_out(
+        replace(figures, looks=replace(figures.looks, own_colour=own_colour))
+    ).night
+    assert view is not None
+    assert (view.crops.day, view.crops.night) == (day, night)
+    assert not view.crops.is_mixed
 
 
 def test_hours_are_drawn_by_colour(figures: Figures) -> None:
