@@ -38,7 +38,7 @@ import msgspec
 import numpy as np
 
 from classification.artifacts import predictions, predictions_info
-from classification.measuring import metrics
+from classification.measuring import answers, metrics
 from classification.modeling import calibration, manifest
 from classification.modeling.calibration import METHODS, Outputs
 from classification.modeling.scaling import Temperature
@@ -198,27 +198,12 @@ def _read(path: Path, labels: Sequence[str]) -> Outputs:
 
 
 def _check(file: PredictionsFile, labels: Sequence[str]) -> None:
-    if not file.has_label:
-        raise ConfigurationError(
-            f"{file.path}: no column label; evaluate_model writes outputs with true labels"
-        )
-    if file.categories != tuple(labels):
-        raise ConfigurationError(
-            f"{file.path}: its columns are not the labels of the model in their order: "
-            f"{_first_difference(file.categories, labels)}"
-        )
+    answers.check(file, labels)
     if predictions_info.find(file.path) is not None:
         raise ConfigurationError(
             f"{file.path}: these probabilities are calibrated already; evaluate the "
             "checkpoint"
         )
-
-
-def _first_difference(columns: Sequence[str], labels: Sequence[str]) -> str:
-    for column, label in zip(columns, labels, strict=False):
-        if column != label:
-            return f"{column!r} stands where the model has {label!r}"
-    return f"{len(columns)} columns, {len(labels)} labels"
 
 
 def _tell(found: Calibration, outputs_csv: Path, paths: Sequence[Path]) -> None:

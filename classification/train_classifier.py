@@ -267,7 +267,15 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("learning").add_argument
+    group = parser.add_argument_group("learning")
+    _add_epochs(group)
+    _add_rates(group)
+    _add_steadying(group)
+    _add_sums(group)
+
+
+def _add_epochs(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--epochs",
         type=cli.non_negative_int,
@@ -304,6 +312,10 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         default=256,
         help="crops per step, of all processes together (default: %(default)s)",
     )
+
+
+def _add_rates(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--lr",
         type=_positive,
@@ -329,6 +341,11 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         default=1e-5,
         help="(default: %(default)s)",
     )
+
+
+def _add_steadying(group: argparse._ArgumentGroup) -> None:
+    """Declares what helps where crops, or locations, are few."""
+    add = group.add_argument
     add(
         "--label-smoothing",
         type=cli.fraction,
@@ -361,6 +378,10 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         "last, where val has too few locations to tell epochs apart (default: "
         "%(default)s)",
     )
+
+
+def _add_sums(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--optimizer",
         choices=get_args(Optimizer),

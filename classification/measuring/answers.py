@@ -106,7 +106,7 @@ def read(
         ArtifactError: the file breaks its format, or a crop's label is none of them.
         ConfigurationError: the file has other labels, or none that are true.
     """
-    _check(file, labels)
+    check(file, labels)
     gathered = _Gathered({label: index for index, label in enumerate(labels)})
     for batch in file.batches():
         true = gathered.ids(batch.labels or (), file)
@@ -121,7 +121,12 @@ def read(
     )
 
 
-def _check(file: PredictionsFile, labels: Sequence[str]) -> None:
+def check(file: PredictionsFile, labels: Sequence[str]) -> None:
+    """Refuses outputs without true labels, or of other labels.
+
+    Raises:
+        ConfigurationError: which of the two.
+    """
     if not file.has_label:
         raise ConfigurationError(
             f"{file.path}: no column label; evaluate_model writes outputs with true labels"

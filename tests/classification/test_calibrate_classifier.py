@@ -201,14 +201,14 @@ def test_calibrated_outputs_are_refused(
         (
             "path,label,bear,empty,deer\na.jpg,bear,0.5,0.5,0\n",
             (
-                "outputs.csv: its columns are not the labels of the model in their "
-                "order: 'empty' stands where the model has 'deer'"
+                "outputs.csv: its columns are not the labels in their "
+                "order: 'empty' stands where 'deer' is expected"
             ),
         ),
         (
             "path,label,bear,deer\na.jpg,bear,0.5,0.5\n",
             (
-                "outputs.csv: its columns are not the labels of the model in their "
+                "outputs.csv: its columns are not the labels in their "
                 "order: 2 columns, 3 labels"
             ),
         ),
