@@ -173,6 +173,17 @@ def _refusing(architecture: Architecture, size: int) -> Iterator[None]:
         ) from error
 
 
+def renew_head(network: nn.Module) -> None:
+    """Fills the last layer with the small random numbers of torch's own linear layers.
+
+    Some architectures begin with ten times larger ones, which suit a network that is
+    random all over; behind features that are good already they are noise that a short
+    training does not unlearn.
+    """
+    for name in head_names(network):
+        cast("nn.Linear", network.get_submodule(name)).reset_parameters()
+
+
 def head_names(network: nn.Module) -> tuple[str, ...]:
     """Returns the name of the last layer, whose outputs are the logits.
 

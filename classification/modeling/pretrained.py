@@ -93,6 +93,8 @@ def start(
         said = f"ImageNet weights ({file.name}); {_new_head(labels)}"
     else:
         head_is_new, said = True, "random weights"
+    if head_is_new and pretrained is not None:
+        networks.renew_head(network)
     return Start(network=network, padding=chosen, head_is_new=head_is_new, said=said)
 
 

@@ -98,6 +98,16 @@ def test_as_many_labels_but_others_are_not_mistaken_for_ours(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet-lite0"])
+def test_a_new_last_layer_hardly_speaks(tmp_path: Path, name: str) -> None:
+    """EfficientNet-Lite's own beginning is ten times as loud."""
+    saved(tmp_path / "ckpt_3.pt", name, 7)
+    network = start(name, LABELS, pretrained=tmp_path / "ckpt_3.pt").network
+    (head,) = networks.head_names(network)
+    weight = network.get_submodule(head).get_parameter("weight").detach()
+    assert 0 < float(weight.abs().max()) <= weight.shape[1] ** -0.5
+
+
 def test_a_body_without_a_last_layer(tmp_path: Path) -> None:
     path = tmp_path / "body.pt"
     state = networks.build("resnet18", 5).state_dict()
