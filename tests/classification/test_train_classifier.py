@@ -371,8 +371,15 @@ def start(
     )
 
 
+PATIENCE_S = 900  # a busy machine takes minutes for what takes seconds
+
+
 def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=300)
+    try:
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        end(process)
+        raise
     assert process.returncode == 0, errors
 
 
@@ -382,18 +389,28 @@ def family(pid: int) -> list[int]:
     return [pid, *(one for child in children.split() for one in family(int(child)))]
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    """Ends all processes of a run at once."""
+    for pid in family(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+
+
 def kill_in_epoch(process: subprocess.Popen[str], logs: Path, *, epoch: int) -> None:
     """Ends all processes of a run at once, in the middle of an epoch."""
-    for _ in range(3000):
+    last = time.monotonic() + PATIENCE_S
+    seen = 0
+    while time.monotonic() < last:
         time.sleep(0.02)
         assert process.poll() is None, process.communicate()[1]
         for path in logs.glob("2*/resume.pt"):
+            if seen == (seen := path.stat().st_mtime_ns):
+                continue
             saved = resuming.read(path.parent)
             if saved is not None and saved.epoch >= epoch and saved.step:
-                for pid in family(process.pid):
-                    os.kill(pid, signal.SIGKILL)
-                process.communicate()
+                end(process)
                 return
+    end(process)
     pytest.fail("never came so far")
 
 
