@@ -7,7 +7,7 @@ SHA-256, so that a file of an older checkpoint is written anew. torch is importe
 where a model needs it.
 
 Whoever measures a network on a processor does so by ONNX Runtime, as ``run_classifier`` runs
-its export: an image takes 0.4 to 0.6 times as long as by torch.
+its export: an image takes 0.4 to 0.7 times as long as by torch.
 """
 
 from __future__ import annotations
