@@ -23,14 +23,14 @@ from PIL import Image
 
 from classification.cropping import infrared
 from classification.cropping.images import open_image
-from classification.runtime import parallel
-from classification.runtime.errors import ItemError
+from classification.storage.each import read_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from classification.runtime.errors import ItemError
     from classification.storage import ImageStore
 
 FLAT = 4.0
@@ -66,14 +66,10 @@ def looks(
         StorageError: the store as a whole cannot be reached.
     """
 
-    def one(name: str) -> Look | ItemError:
-        try:
-            data = store.read(name)
-            return look_at(open_image(data, least_side_px=infrared.SIDE_PX).image)
-        except ItemError as error:
-            return error
+    def look(data: bytes) -> Look:
+        return look_at(open_image(data, least_side_px=infrared.SIDE_PX).image)
 
-    return parallel.ordered_map(one, names, threads=threads)
+    return (found for _, found in read_each(names, store, look, threads=threads))
 
 
 def look_at(image: Image.Image) -> Look:

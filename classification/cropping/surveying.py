@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from classification.cropping import images, infrared
-from classification.runtime import parallel
-from classification.runtime.errors import ItemError
+from classification.storage.each import read_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from classification.runtime.errors import ItemError
     from classification.storage import ImageStore
 
 
@@ -39,14 +39,7 @@ def survey(
     Raises:
         StorageError: the store as a whole cannot be reached.
     """
-
-    def one(name: str) -> tuple[str, Seen | ItemError]:
-        try:
-            return name, look_at(store.read(name))
-        except ItemError as error:
-            return name, error
-
-    return parallel.ordered_map(one, names, threads=parallel.cores())
+    return read_each(names, store, look_at)
 
 
 def look_at(data: bytes) -> Seen:

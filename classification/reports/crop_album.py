@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classification.reports.pictures import inlined
+from classification.reports.pictures import THUMBNAIL_SIDE_PX, inlined
 from classification.reports.results_page import Said, Thumb
 from classification.runtime.errors import ItemError
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from classification.reports.pictures import InlinePicture
     from classification.storage import ImageStore
 
-_SIDE_PX = 112
-
 
 class Album:
     """The pictures of crops, or why there are none."""
@@ -26,7 +24,9 @@ class Album:
         """Reads and shrinks each crop, once."""
         self._found: dict[str, InlinePicture | ItemError] = {}
         if store is not None:
-            self._found |= inlined(dict.fromkeys(names), store, side_px=_SIDE_PX)
+            self._found |= inlined(
+                dict.fromkeys(names), store, side_px=THUMBNAIL_SIDE_PX
+            )
 
     @property
     def gone(self) -> int:

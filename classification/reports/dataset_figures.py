@@ -18,7 +18,7 @@ from classification.dataset import (
 )
 from classification.megadb import moments
 from classification.megadb.reading import MetadataStore
-from classification.reports.pictures import InlinePicture, inlined
+from classification.reports.pictures import THUMBNAIL_SIDE_PX, InlinePicture, inlined
 from classification.runtime import progress
 from classification.runtime.errors import ConfigurationError, ItemError
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from classification.storage.local import LocalStore
 
 MOST_PAIRS = 60
-SIDE_PX = 112
 _PAIR_SHARE = 4  # of the thumbnails at most one in four is for pairs
 
 
@@ -293,7 +292,9 @@ def _pictures(
     wanted = {row for rows in samples for row in rows.tolist()}
     wanted |= {row for pair in pairs for row in (pair.first, pair.second)}
     rows = sorted(wanted)
-    made = inlined((columns.paths[row] for row in rows), store, side_px=SIDE_PX)
+    made = inlined(
+        (columns.paths[row] for row in rows), store, side_px=THUMBNAIL_SIDE_PX
+    )
     return {
         row: str(picture) if isinstance(picture, ItemError) else picture
         for row, (_, picture) in zip(rows, made, strict=True)

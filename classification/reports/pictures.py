@@ -5,18 +5,21 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from classification.cropping import images
-from classification.runtime import parallel
-from classification.runtime.errors import ItemError
+from classification.storage.each import read_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from classification.runtime.errors import ItemError
     from classification.storage import ImageStore
+
+THUMBNAIL_SIDE_PX = 112
 
 _QUALITY = 82
 
@@ -67,13 +70,6 @@ def inlined(
     Args:
         names: of images in the store.
         store: where they are.
-        side_px: as in ``inline``. A thumbnail of 112 pixels takes some 5 KB of a page.
+        side_px: as in ``inline``. A thumbnail takes some 5 KB of a page.
     """
-
-    def one(name: str) -> tuple[str, InlinePicture | ItemError]:
-        try:
-            return name, inline(store.read(name), side_px=side_px)
-        except ItemError as error:
-            return name, error
-
-    return parallel.ordered_map(one, names, threads=parallel.cores())
+    return read_each(names, store, partial(inline, side_px=side_px))
