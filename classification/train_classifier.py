@@ -15,7 +15,8 @@ Writes  LOGDIR/<YYYYmmdd_HHMMSS>/, the run folder:
 
 An epoch draws as many crops as train has. A network that is better on val than ever is
 kept, and looked at on test. The run ends after --epochs, or after eight epochs in a row
-without a better one; with --keep last after --epochs. With --epochs 0 the network is only measured.
+without a better one; with --keep last after --epochs. With --epochs 0 the network is only
+measured.
 
 With --folds K, K networks are trained instead, each without the crops of some locations,
 which it then classifies. So outputs_folds.csv.gz in the run folder has for every crop what

@@ -27,27 +27,21 @@ class Average:
         """Begins with the weights of ``network``.
 
         Args:
-            network: to be averaged; it is copied.
+            network: to be averaged, whose weights change where they are; it is copied.
             horizon: steps, above 0, in which the share of a step falls to 1/e.
         """
         self.network = copy.deepcopy(network).requires_grad_(requires_grad=False)
         self._least = -math.expm1(-1 / horizon)
+        self._means, self._values = _numbers(self.network), _numbers(network)
 
     @torch.no_grad()
-    def add(self, network: nn.Module, steps: int) -> None:
+    def add(self, steps: int) -> None:
         """Takes in the weights after a step.
 
         Args:
-            network: as it is then.
-            steps: that it has learned by then, from 1.
+            steps: that the network has learned by then, from 1.
         """
-        pairs = zip(
-            self.network.state_dict().values(),
-            network.state_dict().values(),
-            strict=True,
-        )
-        means, values = zip(*(pair for pair in pairs if _is_real(pair[0])), strict=True)
-        torch._foreach_lerp_(means, values, share(steps, self._least))
+        torch._foreach_lerp_(self._means, self._values, share(steps, self._least))
 
 
 def share(steps: int, least: float) -> float:
@@ -60,5 +54,7 @@ def share(steps: int, least: float) -> float:
     return max(least, 1 / steps)
 
 
-def _is_real(tensor: torch.Tensor) -> bool:
-    return tensor.is_floating_point()
+def _numbers(network: nn.Module) -> list[torch.Tensor]:
+    """Returns weights and running means, without what counts."""
+    tensors = network.state_dict().values()
+    return [tensor for tensor in tensors if tensor.is_floating_point()]

@@ -133,17 +133,6 @@ _INCEPTION_OPTIONS = {
 }
 
 
-def freeze_batch_norm(network: nn.Module) -> None:
-    """Lets batch normalisation use and keep its running means, until ``train`` is called.
-
-    A few crops have other means than the many that a network was trained on, and blur what
-    it knows.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - of all dimensions
-            module.eval()
-
-
 def _of_torchvision(
     architecture: Architecture, categories: int, size: int
 ) -> nn.Module:
@@ -171,6 +160,17 @@ def _refusing(architecture: Architecture, size: int) -> Iterator[None]:
         raise ModelError(
             f"{architecture.name} cannot be built for {size} px: {reason[:300]}"
         ) from error
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Lets batch normalisation use and keep its running means, until ``train`` is called.
+
+    A few crops have other means than the many that a network was trained on, and blur what
+    it knows.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - of all dimensions
+            module.eval()
 
 
 def renew_head(network: nn.Module) -> None:

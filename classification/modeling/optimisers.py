@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _BATCH = 256  # for which these rates are meant; they grow with the batch
 _RATES: dict[Optimizer, float] = {"rmsprop": 0.016, "sgd": 0.016, "adamw": 0.0005}
+_WARM_UP = 0.1  # of the epochs of a phase, or one epoch, if that is less
 _RMSPROP_LIKE = ("efficientnet", "mobilenet", "mnasnet")
 _SGD_LIKE = ("resnet", "resnext", "regnet", "densenet", "vgg")
 
@@ -47,9 +48,6 @@ def rate(optimizer: Optimizer, base: float, epoch: int) -> float:
     if optimizer == "sgd":
         return base * 0.1 ** (epoch // 8)
     return float(base * 0.97 ** (epoch / 2.4))
-
-
-_WARM_UP = 0.1  # of the epochs of a phase, or one epoch, if that is less
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 An epoch draws as many examples as train has, looks at val, and at test where val is better
 than ever, which is when the network is kept. After eight epochs in a row that are not, the
-run ends. Where the last network is to be kept, all epochs run, and test is looked at then. In the first ``finetune`` epochs only the last layer learns, and the rest is as it
-is in evaluation; if the whole network learns after them, the eight epochs count from there.
+run ends. Where the last network is to be kept, all epochs run, and test is looked at then.
+In the first ``finetune`` epochs only the last layer learns, and the rest is as it is in
+evaluation; if the whole network learns after them, the eight epochs count from there.
 
 What a step does follows from (seed, epoch, step) and the weights alone: order and pixels of
 its examples, what dropout drops, the rate. So a run that goes on from ``resume.pt`` ends
@@ -475,7 +476,7 @@ class Training:
             self._scaler.update()
             self._optimizer.zero_grad(set_to_none=True)
             if self._average is not None:
-                self._average.add(self._network, self.saved.steps_trained + 1)
+                self._average.add(self.saved.steps_trained + 1)
             sums.add(logits, labels, losses)
             if params.log_extreme_examples:
                 found.add(_probabilities(logits), batch.labels.numpy(), batch.places)

@@ -27,7 +27,7 @@ def test_the_mean_is_that_of_the_formula() -> None:
     for step in range(1, 300):
         with torch.no_grad():
             weight.fill_(math.sin(step))
-        average.add(network, step)
+        average.add(step)
         counts = max(least, 1 / step)
         mean += counts * (math.sin(step) - mean)
     assert average.network[0].weight.item() == pytest.approx(mean, abs=1e-5)  # type: ignore[index]  # a Sequential of tensors
@@ -39,7 +39,7 @@ def test_running_means_are_averaged_and_counts_are_not() -> None:
     network = nn.BatchNorm1d(2)
     average = Average(network, horizon=5)
     network(torch.tensor([[4.0, 8.0], [6.0, 8.0]]))
-    average.add(network, 2)
+    average.add(2)
     found = average.network.state_dict()
     assert torch.allclose(found["running_mean"], network.running_mean / 2)  # type: ignore[operator]  # a tensor
     assert found["num_batches_tracked"] == 0
