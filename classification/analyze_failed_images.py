@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import csv
 import logging
-import re
 import sys
 import tempfile
 from collections import Counter, deque
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from classification.storage.download import Patience
     from classification.storage.places import Place
 
-_WEB = re.compile(r"https?://", re.IGNORECASE)
 
 _logger = logging.getLogger(__name__)
 
@@ -192,7 +190,7 @@ def run(
 def _read_names(
     url_or_path: str, json_keys: Sequence[str], patience: Patience
 ) -> list[str]:
-    if not _WEB.match(url_or_path):
+    if not places.is_address(url_or_path):
         return image_list.read_any(Path(url_or_path), json_keys)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "list"

@@ -42,6 +42,8 @@ from classification.artifacts import (
 from classification.artifacts.mislabeled_candidates import Candidate
 from classification.dataset.counts import SPLITS
 from classification.labels import auditing
+from classification.labels.merging import dataset_of
+from classification.measuring import answers
 from classification.runtime import cli
 from classification.runtime.atomic import together
 from classification.runtime.errors import (
@@ -215,20 +217,11 @@ def _open(logdir: Path, split: str) -> _Outputs:
             "missing; train_classifier --folds K writes it", where=str(path)
         )
     file = predictions.open_file(path)
-    if not file.has_label:
-        raise ConfigurationError(
-            f"{path}: no column label; evaluate_model writes outputs with true labels"
-        )
-    known = _label_index(logdir)
+    answers.check_labelled(file)
+    known = label_index.find(logdir)
     if known is not None and set(label_index.read(known)) != set(file.categories):
         raise ConfigurationError(f"{path}: its columns are not the labels of {known}")
     return _Outputs(file, file.categories)
-
-
-def _label_index(logdir: Path) -> Path | None:
-    folders = logdir, logdir.resolve().parent
-    paths = [folder / label_index.FILENAME for folder in folders]
-    return next((path for path in paths if path.exists()), None)
 
 
 def _judge(logdir: Path, split: str, options: Options) -> _Found:
@@ -242,7 +235,7 @@ def _judge(logdir: Path, split: str, options: Options) -> _Found:
     found = _Found(split)
     for paths, probabilities, labels in outputs.rows():
         found.crops += len(paths)
-        found.datasets.update(map(_dataset, paths))
+        found.datasets.update(map(dataset_of, paths))
         scores = judge(probabilities, labels)
         best = auditing.predicted(probabilities, labels)
         for row in np.flatnonzero(~np.isnan(scores)).tolist():
@@ -250,7 +243,7 @@ def _judge(logdir: Path, split: str, options: Options) -> _Found:
             found.candidates.append(
                 Candidate(
                     paths[row],
-                    _dataset(paths[row]),
+                    dataset_of(paths[row]),
                     split,
                     outputs.labels[own],
                     outputs.labels[other],
@@ -268,22 +261,10 @@ def _make_judge(outputs: _Outputs, options: Options) -> Judge:
     return auditing.learn_confidence(outputs.batches, len(outputs.labels))
 
 
-def _dataset(path: str) -> str:
-    return path.partition("/")[0]
-
-
-def _image(path: str) -> str:
-    """Returns the image of a crop; what is named as no crop is one itself."""
-    try:
-        return layout.CropName.parse(path).image
-    except ArtifactError:
-        return path
-
-
 def _write_lists(logdir: Path, found: _Found, *, with_dataset: bool) -> None:
     images: dict[str, set[str]] = defaultdict(set)
     for candidate in found.candidates:
-        image = _image(candidate.path)
+        image = layout.image_of(candidate.path)
         name = image if with_dataset else image.partition("/")[2]
         if candidate_list.is_line(name):
             images[candidate.dataset].add(name)

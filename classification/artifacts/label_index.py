@@ -58,6 +58,12 @@ def read(path: Path) -> tuple[str, ...]:
         return from_dict(_json.read_object(path))
 
 
+def find(logdir: Path) -> Path | None:
+    """Returns the label index of an evaluation: in its folder, or in the one above."""
+    paths = [folder / FILENAME for folder in (logdir, logdir.resolve().parent)]
+    return next((path for path in paths if path.exists()), None)
+
+
 def write(path: Path, names: Sequence[str], *, indent: int | None = 1) -> None:
     """Writes a label index, names in id order; without ``indent`` on one line."""
     _json.write_object(path, to_dict(names), indent=indent)

@@ -98,6 +98,14 @@ class CropName:
         return cls(match["image"], int(match["index"]), match["suffix"] or "")
 
 
+def image_of(path: str) -> str:
+    """Returns the image of a crop; what is named as no crop is its own image."""
+    try:
+        return CropName.parse(path).image
+    except ArtifactError:
+        return path
+
+
 def inference_suffix(detector: str) -> str:
     """Returns the crop suffix of the inference flow: ``info.detector`` verbatim.
 

@@ -14,11 +14,10 @@ import numpy as np
 
 from classification.artifacts import dataset_csv, splits
 from classification.artifacts.dataset_csv import split_labels
-from classification.artifacts.layout import CropName
+from classification.artifacts.layout import image_of
 from classification.artifacts.splits import Location
 from classification.dataset.counts import SPLITS
 from classification.dataset.training_set import is_drawn
-from classification.runtime.errors import ArtifactError
 from classification.runtime.name_list import CodedList, NameList
 
 if TYPE_CHECKING:
@@ -84,14 +83,6 @@ class CropColumns:
             if image != last:
                 yield image_of(self.paths[place]), self.locations[location]
             last = image
-
-
-def image_of(path: str) -> str:
-    """Returns the image of a crop; a name that is no crop's is its own image."""
-    try:
-        return CropName.parse(path).image
-    except ArtifactError:
-        return path
 
 
 def read(dataset_dir: Path) -> CropColumns:

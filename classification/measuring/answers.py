@@ -127,14 +127,23 @@ def check(file: PredictionsFile, labels: Sequence[str]) -> None:
     Raises:
         ConfigurationError: which of the two.
     """
-    if not file.has_label:
-        raise ConfigurationError(
-            f"{file.path}: no column label; evaluate_model writes outputs with true labels"
-        )
+    check_labelled(file)
     if file.categories != tuple(labels):
         raise ConfigurationError(
             f"{file.path}: its columns are not the labels in their order: "
             f"{first_difference(file.categories, labels)}"
+        )
+
+
+def check_labelled(file: PredictionsFile) -> None:
+    """Refuses outputs without true labels.
+
+    Raises:
+        ConfigurationError: these are such.
+    """
+    if not file.has_label:
+        raise ConfigurationError(
+            f"{file.path}: no column label; evaluate_model writes outputs with true labels"
         )
 
 

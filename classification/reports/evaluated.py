@@ -175,10 +175,8 @@ def in_order(splits: set[str]) -> tuple[str, ...]:
 
 def _labels(logdir: Path, outputs: Sequence[Path]) -> tuple[str, ...]:
     """Returns what label_index.json says, of the folder or its parent, or the columns."""
-    for folder in (logdir, logdir.resolve().parent):
-        path = folder / label_index.FILENAME
-        if path.exists():
-            return label_index.read(path)
+    if (path := label_index.find(logdir)) is not None:
+        return label_index.read(path)
     if outputs:
         return predictions.open_file(outputs[0]).categories
     raise ArtifactError(

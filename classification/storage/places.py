@@ -41,13 +41,18 @@ class Place:
     @property
     def is_remote(self) -> bool:
         """Says whether it is a web address."""
-        return bool(_WEB.match(self.where))
+        return is_address(self.where)
 
     def open(self, patience: Patience) -> ImageStore:
         """Opens it."""
         if self.is_remote:
             return WebStore(self.where, patience=patience)
         return LocalStore(Path(self.where))
+
+
+def is_address(text: str) -> bool:
+    """Says whether a text is a web address, not a path."""
+    return bool(_WEB.match(text))
 
 
 def parse(text: str) -> Place:

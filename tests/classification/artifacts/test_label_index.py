@@ -58,3 +58,15 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as refused:
         label_index.read(path)
     assert str(refused.value) == f"{path}: 0: key appears twice"
+
+
+def test_an_evaluation_has_its_index_beside_it_or_above(tmp_path: Path) -> None:
+    logdir = tmp_path / "run" / "20261122_204715"
+    logdir.mkdir(parents=True)
+    assert label_index.find(logdir) is None
+    above, beside = (
+        folder / label_index.FILENAME for folder in (logdir.parent, logdir)
+    )
+    for path in (above, beside):
+        label_index.write(path, ["bear"])
+        assert label_index.find(logdir) == path

@@ -150,3 +150,15 @@ def test_d43_a_detector_cannot_choose_the_folder(detector: str) -> None:
         assert str(refused.value) == (
             f"info.detector: {detector!r} cannot be part of a file name"
         )
+
+
+@pytest.mark.parametrize(
+    ("path", "image"),
+    [
+        ("d/a.JPG___crop01_mdv4.1.jpg", "d/a.JPG"),
+        ("d/a.jpg___crop00.jpg", "d/a.jpg"),
+        ("d/a.jpg", "d/a.jpg"),
+    ],
+)
+def test_what_is_no_crop_is_its_own_image(path: str, image: str) -> None:
+    assert layout.image_of(path) == image
