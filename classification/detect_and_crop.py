@@ -3,8 +3,8 @@
 Reads:
   queried_images.json of json_validator: the images, and the boxes that people drew
   DIR/v<version>/<dataset>.json, the detection cache: a detector's boxes of all others
-  the images: <images-dir>/<dataset>/<file>, or else the dataset's root folder as the
-  metadata store of import_metadata knows it (--megadb)
+  the images: <images-dir>/<dataset>/<file>, or else the dataset's root folder, web
+  address or container, as the metadata store of import_metadata knows it (--megadb)
 Writes:
   the detection cache, with --run-detector: a dataset's file once all of it is detected
   <crops>/<dataset>/<file>___crop00.jpg of a box that people drew, and
@@ -35,8 +35,9 @@ from classification.artifacts import layout, queried_images, step_log
 from classification.cropping import bulk, flags, queried
 from classification.runtime import cli, progress
 from classification.runtime.atomic import check_writable
-from classification.storage import opening
-from classification.storage.layered import LayeredStore
+from classification.storage import flags as places_flags
+from classification.storage import places
+from classification.storage.places import Places
 from detection import batches, detectors, filling, models
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from classification.cropping.queried import CachedBoxes
     from classification.runtime.name_set import NameSet
     from classification.storage import ImageStore
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner, Place
 
 STEP = "detect_and_crop"
 
@@ -71,8 +74,13 @@ class Arguments(argparse.Namespace):
     resume_file: Path | None
     restart: bool
     cropped_images_dir: Path | None
-    images_dir: Path | None
+    images_dir: list[Place]
+    base_url: list[Place]
+    container_url: list[Place]
     megadb: Path | None
+    tries: int
+    timeout: int
+    md5: Md5
     save_full_images: bool
     square_crops: bool
     reference_squares: bool
@@ -95,15 +103,15 @@ class Paths:
         logdir: folder of the step log.
         cache_dir: the detection cache.
         crops_dir: root of the crops; None to cut none.
-        images_dir: folder that holds ``<dataset>/<file>``, or None.
-        megadb: metadata store that knows each dataset's folder, or None.
+        images: where the images are, given by a person.
+        megadb: metadata store that knows where each dataset is, or None.
     """
 
     queried_images: Path
     logdir: Path
     cache_dir: Path
     crops_dir: Path | None
-    images_dir: Path | None
+    images: Sequence[Place]
     megadb: Path | None
 
 
@@ -112,6 +120,7 @@ class Options:
     """How to detect and crop.
 
     Attributes:
+        manner: how images are had from elsewhere.
         detector_version: names the folder of the cache, and crops.
         filling: how to detect what the cache lacks; None to detect nothing.
         settings: how crops are cut and saved; EXIF matters to drawn boxes only.
@@ -120,6 +129,7 @@ class Options:
         max_failures: most failures of images; None for no limit.
     """
 
+    manner: Manner
     detector_version: str
     filling: filling.Options | None
     settings: Settings
@@ -227,21 +237,12 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the crops; made if missing (default: nothing is cropped)",
     )
-    add(
-        "-i",
-        "--images-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder that holds the images as <dataset>/<file>; looked into first",
-    )
-    cli.add_megadb(
-        group, "metadata store of import_metadata, which knows each dataset's folder"
-    )
+    places_flags.add_places(group)
     add(
         "--save-full-images",
         action="store_true",
-        help="keep images that are fetched from elsewhere in --images-dir; as yet all "
-        "are on this machine, so nothing is fetched",
+        help="keep images that are fetched from elsewhere in the first --images-dir, "
+        "which is made if missing",
     )
 
 
@@ -258,7 +259,8 @@ def run(paths: Paths, *, options: Options) -> None:
     undrawn = queried.find_undrawn(images.images())
     boxes = _open_cache(undrawn, paths, options)
     undetected = queried.find_undetected(images.images(), boxes)
-    store = _open_store(_datasets_to_read(undrawn, undetected, paths, options), paths)
+    datasets = _datasets_to_read(undrawn, undetected, paths, options)
+    store = _open_store(datasets, paths, options)
     log = _start_log(options)
     with _detected(undetected, boxes, store, options, log):
         if options.filling and undetected:
@@ -273,6 +275,7 @@ def run(paths: Paths, *, options: Options) -> None:
         if paths.crops_dir is not None:
             place = _place(paths.crops_dir, store, options)
             bulk.cut_missing(_jobs(images, boxes, options), place, log)
+            log.extra["num_new_downloads"] = store.fetched
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count
@@ -282,7 +285,7 @@ def run(paths: Paths, *, options: Options) -> None:
 def _check_outputs(paths: Paths, options: Options) -> None:
     """Says what would end the run when it has detected for hours."""
     layout.training_suffix(options.detector_version)
-    for folder in (paths.logdir, paths.crops_dir):
+    for folder in (paths.logdir, paths.crops_dir, options.manner.keep):
         if folder is not None:
             check_writable(folder)
 
@@ -306,12 +309,12 @@ def _datasets_to_read(
     return list(undetected) if options.filling else []
 
 
-def _open_store(datasets: Sequence[str], paths: Paths) -> ImageStore:
-    """Opens the place of the datasets' images; where there are none, it is not asked."""
+def _open_store(datasets: Sequence[str], paths: Paths, options: Options) -> Places:
+    """Opens the places of the datasets' images; where there are none, it is not asked."""
     if not datasets:
-        return LayeredStore([])
-    return opening.open_images(
-        datasets, images_dir=paths.images_dir, megadb=paths.megadb
+        return Places([], [])
+    return places.open_places(
+        paths.images, datasets=datasets, megadb=paths.megadb, manner=options.manner
     )
 
 
@@ -414,10 +417,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"the name of --detector {args.detector} tells no version; give "
             "--detector-version, which names the cache and the crops"
         )
-    if args.save_full_images and args.images_dir is None:
+    if args.save_full_images and not args.images_dir:
         parser.error("--save-full-images needs --images-dir, where it keeps them")
-    if args.save_full_images:
-        _logger.info("--save-full-images: all images are local, nothing to save")
     paths = _paths(args)
     return cli.exit_code(run, paths, options=_options(args, version, paths))
 
@@ -428,14 +429,16 @@ def _paths(args: Arguments) -> Paths:
         logdir=args.output_dir or args.queried_images_json.parent,
         cache_dir=args.detector_output_cache_dir,
         crops_dir=args.cropped_images_dir,
-        images_dir=args.images_dir,
+        images=places_flags.places_of(args),
         megadb=args.megadb,
     )
 
 
 def _options(args: Arguments, version: str, paths: Paths) -> Options:
     threads = flags.threads_of(args)
+    keep = Path(args.images_dir[0].where) if args.save_full_images else None
     return Options(
+        manner=places_flags.manner_of(args, keep=keep),
         detector_version=version,
         filling=_filling(args, version, paths, threads) if args.run_detector else None,
         settings=flags.settings_of(args),

@@ -48,7 +48,13 @@ def serving(*replies: Reply) -> Iterator[Web]:
     web = Web("")
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
         def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        def _answer(self, *, with_body: bool) -> None:
             reply = replies[min(len(web.asked), len(replies) - 1)]
             web.asked.append(self.path)
             self.send_response(reply.status)
@@ -60,7 +66,8 @@ def serving(*replies: Reply) -> Iterator[Web]:
                 self.send_header(key, value)
             self.end_headers()
             reply.during()
-            self.wfile.write(reply.body)
+            if with_body:
+                self.wfile.write(reply.body)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -251,7 +251,7 @@ def test_d4_a_sample_follows_the_seed_and_nothing_else(world: World) -> None:
 def test_d3_max_count_is_reached_with_priority_first(
     world: World, capsys: Capture
 ) -> None:
-    rng = random.Random(5)  # noqa: S311 - a test world
+    rng = random.Random(5)
     world.store(
         {
             "IDFG": [image(f"{n:03}.jpg", "elk") for n in range(40)],
@@ -366,8 +366,9 @@ def test_d10_a_store_out_of_reach_ends_the_run(world: World, capsys: Capture) ->
     world.store(IMAGES, root=str(world.folder / "unplugged"))
     assert world.query("-c") == 1
     assert last_line(capsys) == (
-        f"error: no such folder: {world.folder}/unplugged, the root of 'Caltech' in "
-        f"{world.megadb}; --check-blob-exists names another"
+        f"error: the dataset 'Caltech': no such folder: {world.folder}/unplugged, its root "
+        "in the metadata store; --check-blob-exists DIR, --base-url or --container-url "
+        "says where else"
     )
     assert list(world.output.iterdir()) == []
 
