@@ -242,13 +242,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _to_options(args: Arguments) -> Options:
     keep = Path(args.images_dir[0].where) if args.save_full_images else None
+    images = places_flags.places_of(args)
+    are_distant = any(place.is_remote for place in images)
     return Options(
-        places=places_flags.places_of(args),
+        places=images,
         manner=places_flags.manner_of(args, keep=keep),
         settings=flags.settings_of(args),
         threshold=args.threshold,
         detector_version=args.detector_version,
-        threads=flags.threads_of(args),
+        threads=flags.threads_of(args, are_distant=are_distant),
         max_failures=args.max_failures,
     )
 

@@ -435,7 +435,8 @@ def _paths(args: Arguments) -> Paths:
 
 
 def _options(args: Arguments, version: str, paths: Paths) -> Options:
-    threads = flags.threads_of(args)
+    are_distant = any(place.is_remote for place in paths.images) or bool(paths.megadb)
+    threads = flags.threads_of(args, are_distant=are_distant)
     keep = Path(args.images_dir[0].where) if args.save_full_images else None
     return Options(
         manner=places_flags.manner_of(args, keep=keep),

@@ -58,12 +58,14 @@ class Proxy:
         url: its address.
         requests: how many there were.
         spoilt: how many answers were spoilt in which way.
+        connections: how many were opened.
         most_connections: the most that were open at once.
     """
 
     url: str = ""
     requests: int = 0
     spoilt: Counter[Fault] = field(default_factory=Counter)
+    connections: int = 0
     most_connections: int = 0
     _asked: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,8 +82,8 @@ class Proxy:
             self.spoilt[fault] += 1
             return fault
 
-    def count_connections(self) -> None:
-        """Looks how many are open now, as the side knows that opens and closes them."""
+    def count_connection(self) -> None:
+        """Counts a new one, and looks how many are open now, as the side knows that opens and closes them."""
         port = urlsplit(self.url).port or 0
         ends = (line.split()[2:4] for line in _lines())
         is_open = [
@@ -89,6 +91,7 @@ class Proxy:
             for place, state in ends
         ]
         with self._lock:
+            self.connections += 1
             self.most_connections = max(self.most_connections, sum(is_open))
 
 
@@ -115,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._plan.proxy.count_connections()
+        self._plan.proxy.count_connection()
 
     def do_HEAD(self) -> None:
         self._pass_on(None)

@@ -44,9 +44,9 @@ class RefusedAddressError(Exception):
     """An address that an answer leads to, and that may not be asked for."""
 
 
-def anywhere(url: str) -> bool:
+def anywhere(_: str) -> bool:
     """Says that any address may be asked for."""
-    return bool(url)
+    return True
 
 
 @contextmanager

@@ -142,13 +142,21 @@ def _address(text: str) -> Place:
 
 def _container(text: str) -> Place:
     place = Place(text) if text.startswith(_FILE_MARK) else places.parse(text)
-    where = place.where
-    if where.startswith(_FILE_MARK):
-        try:
-            where = Path(where.removeprefix(_FILE_MARK)).read_text().strip()
-        except (OSError, ValueError):
-            raise argparse.ArgumentTypeError(f"cannot read {where[1:]}") from None
-    return Place(where, place.dataset, is_container=True)
+    return Place(read_address(place.where), place.dataset, is_container=True)
+
+
+def read_address(text: str) -> str:
+    """Returns a text, or what is in the file that ``@FILE`` names, for ``type=``.
+
+    So an address with a token need not stand in the list of processes.
+    """
+    if not text.startswith(_FILE_MARK):
+        return text
+    path = Path(text.removeprefix(_FILE_MARK))
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        raise argparse.ArgumentTypeError(f"cannot read {path}") from None
 
 
 def places_of(args: PlaceArguments) -> list[Place]:

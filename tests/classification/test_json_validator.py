@@ -373,6 +373,39 @@ def test_d10_a_store_out_of_reach_ends_the_run(world: World, capsys: Capture) ->
     assert list(world.output.iterdir()) == []
 
 
+def test_images_behind_an_address_are_asked_for(world: World) -> None:
+    (world.folder / "served/d").mkdir(parents=True)
+    (world.folder / "served/d/1.jpg").touch()
+    world.specify(deer=DEER)
+    with serving_folder(world.folder / "served") as web:
+        world.store({"Caltech": IMAGES["Caltech"]}, base_url=f"{web.url}/")
+        assert world.query("--check-blob-exists") == 0
+    assert list(world.images) == ["Caltech/d/1.jpg"]
+    assert world.log["nonexistent_images"] == ["Caltech/d/2.jpg"]
+
+
+def test_images_in_a_container_are_listed(world: World, emulator: Azurite) -> None:
+    world.specify(deer=DEER)
+    url = emulator.container("validator", {"d/1.jpg": b"x"})
+    world.store({"Caltech": IMAGES["Caltech"]}, container=url)
+    given = f"Caltech={emulator.with_token(url)}"
+    assert world.query("--check-blob-exists", "--container-url", given) == 1
+    assert world.query("--check-blob-exists", "--container-url", given, "-n", "4") == 1
+    assert world.query("--container-url", given) == 0
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_d10_a_server_that_refuses_has_its_images_all_the_same(
+    world: World, capsys: Capture, status: int
+) -> None:
+    world.specify(deer=DEER)
+    with serving(Reply(status=status)) as web:
+        world.store({"Caltech": IMAGES["Caltech"]}, base_url=f"{web.url}/")
+        assert world.query("--check-blob-exists", "--tries", "1") == 1
+    assert f"HTTP {status}" in last_line(capsys)
+    assert list(world.output.iterdir()) == []
+
+
 def test_a_dataset_that_is_not_needed_needs_no_folder(world: World) -> None:
     (world.folder / "images").mkdir()
     (world.folder / "images/1.jpg").touch()
