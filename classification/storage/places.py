@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from classification.artifacts import dataset_list
-from classification.runtime.addresses import is_address
+from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import ConfigurationError
 from classification.storage import azure
 from classification.storage.azure import AzureContainerStore
@@ -50,6 +50,11 @@ class Place:
     def is_remote(self) -> bool:
         """Says whether it is a web address."""
         return self.is_container or is_address(self.where)
+
+    @property
+    def address(self) -> str:
+        """Returns where it is, without a token."""
+        return shown(self.where).rstrip("/") if self.is_remote else self.where
 
     @property
     def is_there(self) -> bool:
@@ -210,6 +215,8 @@ def find_places(
 ) -> dict[str, list[Place]]:
     """Returns the places of single datasets: those given, and those that are known.
 
+    A known address is left out where it is given, too, which is with its token.
+
     Args:
         datasets: their names.
         places: given by a person; those of all datasets are passed over.
@@ -226,10 +233,12 @@ def find_places(
     own = {}
     for dataset in datasets:
         entry = entry_by_name.get(normal(dataset))
-        known = [] if entry is None else _known_places(dataset, entry)
         given = [
             p for p in places if p.dataset and normal(p.dataset) == normal(dataset)
         ]
+        opened = {place.address for place in given}
+        known = [] if entry is None else _known_places(dataset, entry)
+        known = [place for place in known if place.address not in opened]
         if is_needed and not any(place.is_there for place in given + known):
             raise ConfigurationError(_lacking(dataset, entry, flag))
         if given or known:
