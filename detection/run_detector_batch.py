@@ -42,6 +42,7 @@ from classification.storage import anywhere
 from classification.storage import flags as places_flags
 from classification.storage.azure import AzureContainerStore
 from classification.storage.outage import LenientStore
+from classification.storage.places import read_address
 from detection import batches, detectors, image_files, image_metadata, models
 
 if TYPE_CHECKING:
@@ -164,7 +165,6 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add(
         "images",
         nargs="?",
-        type=places_flags.read_address,
         metavar="IMAGES",
         help="folder of images, one image, a .txt (one path or address a line) or .json "
         "list, or the address of a container, @FILE reads it from a file",
@@ -358,6 +358,7 @@ def run(paths: Paths, *, options: Options) -> None:
         PipelineError: no images, no model, an output that must not be written, a journal
             of another run, or more failures than are allowed.
     """
+    paths = replace(paths, images=read_address(paths.images))
     if paths.output.is_dir():
         raise ConfigurationError(f"{paths.output} is a folder; name a file")
     if paths.output.exists() and options.overwrite_handling != OVERWRITE:

@@ -224,8 +224,10 @@ STEPS: dict[str, Step] = {
     "import_metadata": (
         import_metadata.main,
         lambda w: [
-            *("folders", w.path("images"), "-d", "d", "-o", w.path("out/megadb")),
-            *("--base-url", w.place),
+            *(w.path("images"), "--format", "folders", "--layout", "label"),
+            *("--dataset", "d", "--megadb", w.path("out/megadb")),
+            *("--base-url", w.place, "--container", w.place),
+            *("--logdir", w.path("out")),
         ],
     ),
 }
