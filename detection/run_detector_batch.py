@@ -11,6 +11,8 @@ Writes:
   OUTPUT.journal    while it runs: a killed run goes on from there when it is started
                     again with the same inputs and options
   run_detector_batch_log_<time>.json beside OUTPUT: options, counts, failures, speed
+With --shard 3/10, all of these for the third tenth of the images alone, under names such
+as detections.shard-003-of-010.json; merge_shards makes OUTPUT of the ten.
 
 Boxes are fractions of the picture turned upright by its EXIF orientation. The same
 inputs and options give the same bytes.
@@ -34,12 +36,15 @@ import msgspec
 
 from classification.artifacts import detections, label_index, step_log
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.runtime import cli, journal, parallel, progress
+from classification.runtime import cli, journal, parallel, progress, shards
 from classification.runtime.errors import ConfigurationError
+from classification.sharding.parts import Part
 from detection import batches, detectors, image_files, image_metadata, models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from classification.runtime.shards import Shard
 
 STEP = "run_detector_batch"
 MAX_IMAGE_SIZE_PX = 8192
@@ -80,6 +85,7 @@ class Arguments(argparse.Namespace):
     resume_from_checkpoint: Path | None
     logdir: Path | None
     max_failures: int | None
+    shard: Shard | None
     without_effect: bool
     verbose: bool
 
@@ -119,6 +125,7 @@ class Options:
         sync_every: write the journal through to the disk after so many images; 0 leaves
             it to the system, and only a crash of the machine can lose something.
         max_failures: most images that may fail; None for no limit.
+        shard: the part to work on; None for all of it.
     """
 
     model: str
@@ -131,6 +138,7 @@ class Options:
     overwrite_handling: str = OVERWRITE
     sync_every: int = 0
     max_failures: int | None = None
+    shard: Shard | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -297,6 +305,11 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
         help="folder of the step log (default: OUTPUT's)",
     )
     cli.add_max_failures(parser)
+    shards.add_shard(
+        group,
+        "OUTPUT, its journal and log get names of their own, such as "
+        "detections.shard-003-of-010.json, and merge_shards joins them",
+    )
     add(
         "--quiet",
         "--use_image_queue",
@@ -355,18 +368,21 @@ def run(paths: Paths, *, options: Options) -> None:
         model = models.resolve(options.model)
         _logger.info("%d images; detector %s", len(images), model.name)
         names = label_index.read(paths.class_mapping) if paths.class_mapping else None
-        key = _key(model, images, options, names)
+        part = _part(model, images, paths, options, names)
+        if part.skip(restart=options.restart, max_failures=options.max_failures):
+            return
         detector = detectors.load(model, options.engine)
         with journal.Journal.open(
-            paths.journal, key=key, restart=options.restart
+            paths.journal, key=part.key, restart=options.restart
         ) as kept:
             categories, options = _map_classes(detector.categories, names, options)
             log = _start_log(paths, options, model)
-            _detect(detector, images, kept, options, log)
+            _detect(detector, images.part(part.span), kept, options, log)
             header = detections.Header(
                 detection_categories=categories, info=_info(model, options)
             )
             detections.write(paths.output, header, _documents(kept, log))
+            part.complete(log.counts["failed"])
             kept.remove()
     _finish(paths, options, log)
 
@@ -385,6 +401,23 @@ def _check_not_empty(
     if not len(images):
         hint = "" if recursive else "; --recursive looks into its folders, too"
         raise ConfigurationError(f"no images in {where}{hint}")
+
+
+def _part(
+    model: models.ModelFile,
+    images: image_files.ImageList,
+    paths: Paths,
+    options: Options,
+    names: Sequence[str] | None,
+) -> Part:
+    return Part(
+        shard=options.shard,
+        step=STEP,
+        run=_key(model, images, options, names),
+        output=paths.output,
+        total=len(images),
+        batch_size=options.work.batch_size,
+    )
 
 
 def _key(
@@ -433,6 +466,7 @@ def _start_log(
     work, engine = options.work, options.engine
     return step_log.StepLog(
         step=STEP,
+        shard=options.shard,
         options={
             "model": model.name,
             "model_file": str(model.path),
@@ -541,6 +575,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _checkpoint_of(args),
     ):
         parser.error("--resume_from_checkpoint and --checkpoint_path differ")
+    if args.shard and args.completion_time == cli.NOW:
+        parser.error("--completion-time now: shards end at different times; give one")
     return cli.exit_code(
         run, _paths(args, args.images, args.output), options=_options(args, args.model)
     )
@@ -552,7 +588,9 @@ def _checkpoint_of(args: Arguments) -> Path | None:
 
 
 def _paths(args: Arguments, images: Path, output: Path) -> Paths:
-    beside = output.with_name(f"{output.name}.journal")
+    if args.shard:
+        output = args.shard.path(output)
+    beside = shards.journal_of(output, args.shard)
     return Paths(
         images=images,
         output=output,
@@ -591,6 +629,7 @@ def _options(args: Arguments, model: str) -> Options:
         overwrite_handling=args.overwrite_handling,
         sync_every=max(0, args.checkpoint_frequency),
         max_failures=args.max_failures,
+        shard=args.shard,
     )
 
 
