@@ -41,7 +41,6 @@ from classification.cropping import bulk, flags, queried
 from classification.runtime import cli, progress, shards
 from classification.runtime.atomic import check_writable
 from classification.sharding import gaps
-from classification.sharding.gaps import Gaps
 from classification.storage import opening
 from classification.storage.layered import LayeredStore
 from detection import batches, detectors, filling, models
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from classification.cropping.queried import CachedBoxes
     from classification.runtime.name_set import NameSet
     from classification.runtime.shards import Shard
+    from classification.sharding.gaps import Gaps
     from classification.storage import ImageStore
 
 STEP = "detect_and_crop"
@@ -279,9 +279,7 @@ def run(paths: Paths, *, options: Options) -> None:
     with _detected(own, boxes, store, options, log):
         found: dict[str, CachedBoxes] = {}
         if options.filling:
-            found = _open_cache(
-                own.wanted(undrawn), options.filling.cache_dir, options
-            )
+            found = _open_cache(own.wanted(undrawn), options.filling.cache_dir, options)
             own.complete(found)
         log.extra["images_missing_detections"] = own.left(boxes | found)
         if paths.crops_dir is not None:
@@ -369,9 +367,8 @@ def _detected(
         return nullcontext()
     todo = own.begin(restart=options.filling.restart)
     cached = [file for dataset in todo if (file := boxes[dataset].file)]
-    return filling.filled(
-        todo, cached, store, options.filling, log, part=own.part_of_run
-    )
+    part = replace(options.filling, part=own.part_of_run)
+    return filling.filled(todo, cached, store, part, log)
 
 
 def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
@@ -417,7 +414,7 @@ def _finish(paths: Paths, options: Options, log: StepLog) -> None:
     if options.filling is not None:
         done.append(
             f"{counts[filling.DETECTED]} images detected into "
-            f"{paths.cache_dir / f'v{options.detector_version}'}, "
+            f"{options.filling.cache_dir / f'v{options.detector_version}'}, "
             f"{counts[filling.FAILED]} failed"
         )
     if paths.crops_dir is not None:

@@ -198,7 +198,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _csv_path(text: str) -> Path:
-    if not text.endswith((".csv", ".csv.gz")):
+    if not text.endswith(predictions.ENDINGS):
         raise argparse.ArgumentTypeError(f"{text} ends neither in .csv nor in .csv.gz")
     return Path(text)
 
@@ -357,8 +357,10 @@ def _part(work: _Work, output: Path, options: Options) -> Part:
         step=STEP,
         run=_key(work, options),
         output=output,
+        span=shards.span_of(
+            options.shard, work.crops.count, batch_size=work.batch_size
+        ),
         total=work.crops.count,
-        batch_size=work.batch_size,
     )
 
 

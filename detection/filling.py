@@ -56,6 +56,7 @@ class Options:
         restart: throw away what a killed run left.
         work: how to take images through the detector.
         engine: how to run the detector.
+        part: what tells this part of a run from others, for the journal's key.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Options:
     restart: bool = False
     work: batches.Work
     engine: detectors.Options = field(default_factory=detectors.Options)
+    part: tuple[str, ...] = ()
 
 
 def version_of(model: str) -> str | None:
@@ -79,8 +81,6 @@ def filled(
     store: ImageStore,
     options: Options,
     log: StepLog,
-    *,
-    part: Sequence[str] = (),
 ) -> Iterator[None]:
     """Detects images into the cache; inside the block, the cache is filled.
 
@@ -94,7 +94,6 @@ def filled(
         store: has them as ``<dataset>/<file>``.
         options: how to do it.
         log: gets counts, failures and notes, and ``images_submitted_for_detection``.
-        part: what tells this part of a run from others, for the journal's key.
 
     Raises:
         PipelineError: no model, a journal of another run, a cache of another detector
@@ -113,7 +112,7 @@ def filled(
             options.cache_dir, options.detector_version, dataset
         )
         check_writable(path.parent)
-    key = digest([*_shaping(model, options), *part])
+    key = digest([*_shaping(model, options), *options.part])
     with Journal.open(options.journal, key=key, restart=options.restart) as kept:
         run = _Run(kept, store, model, options, log)
         run.fill_all(files_by_dataset)

@@ -357,8 +357,9 @@ def run(paths: Paths, *, options: Options) -> None:
     """
     if paths.output.is_dir():
         raise ConfigurationError(f"{paths.output} is a folder; name a file")
-    if paths.output.exists() and options.overwrite_handling != OVERWRITE:
-        _keep(paths.output, options.overwrite_handling)
+    handling = OVERWRITE if options.shard else options.overwrite_handling
+    if paths.output.exists() and handling != OVERWRITE:
+        _keep(paths.output, handling)
         return
     found = image_files.find(
         paths.images, recursive=options.recursive, relative=options.relative
@@ -415,8 +416,10 @@ def _part(
         step=STEP,
         run=_key(model, images, options, names),
         output=paths.output,
+        span=shards.span_of(
+            options.shard, len(images), batch_size=options.work.batch_size
+        ),
         total=len(images),
-        batch_size=options.work.batch_size,
     )
 
 

@@ -98,7 +98,7 @@ def numbers_of(name: str, whole: str) -> tuple[int, int] | None:
             are called by a shard's ``mark`` alone.
     """
     begin, end = _split(whole)
-    begin = f"{begin}." if begin else ""
+    begin = f"{begin}." if whole else ""
     if not (name.startswith(begin) and name.endswith(end)):
         return None
     found = _MARK.fullmatch(name[len(begin) : len(name) - len(end)])

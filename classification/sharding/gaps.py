@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from classification.artifacts import detection_cache
 from classification.runtime import journal, shards
+from classification.runtime.errors import StorageError
 from classification.runtime.name_set import NameSet
 from classification.sharding.parts import Part
 
@@ -54,17 +55,20 @@ class Gaps:
     part_by_dataset: Mapping[str, Part] = field(default_factory=dict)
 
     @property
-    def part_of_run(self) -> list[str]:
+    def part_of_run(self) -> tuple[str, ...]:
         """Returns what tells a shard from others; nothing where there is no shard."""
         if self.shard is None:
-            return []
-        return [part.key for part in self.part_by_dataset.values()]
+            return ()
+        return tuple(part.key for part in self.part_by_dataset.values())
 
     def begin(self, *, restart: bool) -> dict[str, Sequence[str]]:
         """Returns the images that are to be detected, by dataset.
 
         Datasets that a shard has completed are left out; what is left of another run in
         the place of the others is taken away.
+
+        Raises:
+            StorageError: it cannot be taken away.
         """
         todo = {
             dataset: files
@@ -73,7 +77,7 @@ class Gaps:
         }
         if self.shard is not None:
             for dataset in todo:
-                self.part_by_dataset[dataset].output.unlink(missing_ok=True)
+                _remove(self.part_by_dataset[dataset].output)
         return todo
 
     def wanted(self, undrawn: Mapping[str, NameSet]) -> dict[str, NameSet]:
@@ -108,6 +112,13 @@ class Gaps:
             part.complete(len(part.span) - len(detected))
 
 
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror}") from error
+
+
 def divide(  # noqa: PLR0913 - what shapes a run
     undetected: Mapping[str, Sequence[str]],
     shard: Shard | None,
@@ -117,7 +128,7 @@ def divide(  # noqa: PLR0913 - what shapes a run
     cache_dir: Path | None = None,
     detector_version: str = "",
 ) -> Gaps:
-    """Divides the gaps of a cache, dataset by dataset.
+    """Divides the gaps of a cache; a shard's may be of several datasets.
 
     Args:
         undetected: images without boxes, by dataset, sorted.
@@ -127,21 +138,45 @@ def divide(  # noqa: PLR0913 - what shapes a run
         cache_dir: the cache that is filled (see ``cache_of``); None to fill none.
         detector_version: names a folder in it.
     """
-    own = {
-        dataset: files[span.start : span.stop]
-        for dataset, files in undetected.items()
-        for span in [shards.span_of(shard, len(files), batch_size=batch_size)]
-    }
+    spans = _spans(undetected, shard, batch_size)
     parts = {
         dataset: Part(
             shard=shard,
             step=STEP,
             run=journal.digest([*shaping, dataset, *files]) if shard else "",
             output=detection_cache.path_of(cache_dir, detector_version, dataset),
+            span=spans[dataset],
             total=len(files),
-            batch_size=batch_size,
         )
         for dataset, files in undetected.items()
         if cache_dir is not None
     }
+    own = {
+        dataset: files[spans[dataset].start : spans[dataset].stop]
+        for dataset, files in undetected.items()
+    }
     return Gaps(shard=shard, files_by_dataset=own, part_by_dataset=parts)
+
+
+def _spans(
+    files_by_dataset: Mapping[str, Sequence[str]], shard: Shard | None, batch_size: int
+) -> dict[str, range]:
+    """Returns the positions of a shard's images in each dataset.
+
+    Batches are counted through all datasets, so that many small ones are shared out, too.
+    """
+    batches = {
+        dataset: -(-len(files) // batch_size)
+        for dataset, files in files_by_dataset.items()
+    }
+    whole = shards.span_of(shard, sum(batches.values()))
+    spans, before = {}, 0
+    for dataset, count in batches.items():
+        size = len(files_by_dataset[dataset])
+        first, last = (
+            min(size, min(max(end - before, 0), count) * batch_size)
+            for end in (whole.start, whole.stop)
+        )
+        spans[dataset] = range(first, last)
+        before += count
+    return spans

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from classification.artifacts import shard_record
-from classification.runtime import cli, journal, shards
+from classification.runtime import cli, journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,21 +29,16 @@ class Part:
         step: name of the command.
         run: digest of the whole run's inputs and options.
         output: the file that this part is written to.
+        span: positions of its items.
         total: number of items of the whole run.
-        batch_size: a batch of so many items is not divided.
     """
 
     shard: Shard | None
     step: str
     run: str
     output: Path
+    span: range
     total: int
-    batch_size: int = 1
-
-    @property
-    def span(self) -> range:
-        """Returns the positions of its items."""
-        return shards.span_of(self.shard, self.total, batch_size=self.batch_size)
 
     @property
     def key(self) -> str:
