@@ -12,7 +12,7 @@ crops that the disk lost.
 
 With --shard 3/10 it cuts the crops of the third tenth of the images alone, into the same
 folder. The same line without --shard finds at the end whether all is there, and cuts what
-is not.
+is not. With --engine ray, a Ray cluster runs the shards, and then this is done.
 
 Example:
   crop_detections.py detections.json crops --images-dir images --threshold 0.2 --square-crops
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,8 @@ from classification.cropping.bulk import Job
 from classification.cropping.wanted import Rule, animal_categories
 from classification.runtime import cli, progress, shards
 from classification.runtime.errors import ConfigurationError
+from classification.sharding import cluster
+from classification.sharding import flags as cluster_flags
 from classification.storage.local import LocalStore
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ class Arguments(argparse.Namespace):
     threads: int
     max_failures: int | None
     shard: Shard | None
+    engine: str
+    ray_address: str | None
+    ray_shards: int
+    ray_cpus: int | None
     logdir: Path
     verbose: bool
 
@@ -83,6 +89,7 @@ class Options:
         threads: number of images worked on at once.
         max_failures: more failed images than this end the run with exit code 4.
         shard: the part to work on; None for all of it.
+        job: what a cluster does first; None for nothing.
     """
 
     settings: Settings
@@ -92,6 +99,7 @@ class Options:
     threads: int
     max_failures: int | None
     shard: Shard | None = None
+    job: cluster.Job | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -109,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     shards.add_shard(parser, "its log gets a name of its own")
     cli.add_logdir(parser)
     cli.add_max_failures(parser)
+    cluster_flags.add_cluster(parser)
     return parser
 
 
@@ -144,7 +153,7 @@ def run(
     logdir: Path,
     options: Options,
 ) -> None:
-    """Cuts the crops of a detections JSON that are missing.
+    """Cuts the crops of a detections JSON that are missing; a cluster goes first.
 
     Raises:
         ArtifactError: the detections JSON breaks its format, or names files outside
@@ -153,6 +162,8 @@ def run(
         StorageError: the crops folder cannot be written.
         TooManyFailuresError: see ``cli.check_failures``.
     """
+    if options.job is not None:
+        cluster.run_shards(options.job)
     store = _open_store(images_dir, options.container_url)
     boxes = detections.open_file(detections_json)
     rule = Rule(
@@ -247,13 +258,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--images-dir says where the images are")
     if args.save_full_images:
         _logger.info("--save-full-images: all images are local, nothing to save")
+    job = cluster_flags.job_of(args, parser, "classification.crop_detections", argv)
     return cli.exit_code(
         run,
         args.detections_json,
         args.cropped_images_dir,
         images_dir=args.images_dir,
         logdir=args.logdir,
-        options=_to_options(args),
+        options=replace(_to_options(args), job=job),
     )
 
 

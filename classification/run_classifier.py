@@ -16,6 +16,8 @@ through before anything of it runs, and an operation that no network needs is re
 
 With --shard 3/10 it classifies the third tenth of the crops alone, into files of names
 such as classifier_output.shard-003-of-010.csv.gz; merge_shards makes OUTPUT of the ten.
+With --engine ray, a Ray cluster runs the shards, and they are joined at the end
+(docs/scaling.md).
 
 Example:
   run_classifier.py efficientnet-lite0-imagenet crops classifier_output.csv.gz --detections-json detections.json
@@ -52,6 +54,7 @@ from classification.modeling.inference import Resources
 from classification.runtime import cli, journal, parallel, progress, shards
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal
+from classification.sharding import cluster, flags
 from classification.sharding.parts import Part
 from classification.storage.local import LocalStore
 from detection import models
@@ -88,6 +91,10 @@ class Arguments(argparse.Namespace):
     max_failures: int | None
     restart: bool
     shard: Shard | None
+    engine: str
+    ray_address: str | None
+    ray_shards: int
+    ray_cpus: int | None
     logdir: Path
     verbose: bool
 
@@ -165,6 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cli.add_logdir(parser)
     cli.add_max_failures(parser)
+    flags.add_cluster(parser)
     return parser
 
 
@@ -437,7 +445,20 @@ def _finish(log: StepLog, output: Path, logdir: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    args = cli.parse(build_parser(), Arguments(), argv)
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    job = flags.job_of(
+        args, parser, "classification.run_classifier", argv, device=args.device
+    )
+    if job is not None:
+        return cli.exit_code(
+            cluster.run_and_merge,
+            job,
+            args.output,
+            logdir=args.logdir,
+            restart=args.restart,
+            max_failures=args.max_failures,
+        )
     workers = min(args.num_workers, parallel.cores())
     if workers < args.num_workers:
         _logger.info("--num-workers: %d, as many as there are cores", workers)

@@ -12,7 +12,8 @@ Writes:
                     again with the same inputs and options
   run_detector_batch_log_<time>.json beside OUTPUT: options, counts, failures, speed
 With --shard 3/10, all of these for the third tenth of the images alone, under names such
-as detections.shard-003-of-010.json; merge_shards makes OUTPUT of the ten.
+as detections.shard-003-of-010.json; merge_shards makes OUTPUT of the ten. With --engine ray,
+a Ray cluster runs the shards, and they are joined at the end (docs/scaling.md).
 
 Boxes are fractions of the picture turned upright by its EXIF orientation. The same
 inputs and options give the same bytes.
@@ -38,6 +39,7 @@ from classification.artifacts import detections, label_index, step_log
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import cli, journal, parallel, progress, shards
 from classification.runtime.errors import ConfigurationError
+from classification.sharding import cluster, flags
 from classification.sharding.parts import Part
 from detection import batches, detectors, image_files, image_metadata, models
 
@@ -86,6 +88,10 @@ class Arguments(argparse.Namespace):
     logdir: Path | None
     max_failures: int | None
     shard: Shard | None
+    engine: str
+    ray_address: str | None
+    ray_shards: int
+    ray_cpus: int | None
     without_effect: bool
     verbose: bool
 
@@ -148,6 +154,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_contents(parser)
     _add_speed(parser)
     _add_resuming(parser)
+    flags.add_cluster(parser)
     return parser
 
 
@@ -357,9 +364,7 @@ def run(paths: Paths, *, options: Options) -> None:
     """
     if paths.output.is_dir():
         raise ConfigurationError(f"{paths.output} is a folder; name a file")
-    handling = OVERWRITE if options.shard else options.overwrite_handling
-    if paths.output.exists() and handling != OVERWRITE:
-        _keep(paths.output, handling)
+    if options.shard is None and _is_kept(paths.output, options.overwrite_handling):
         return
     found = image_files.find(
         paths.images, recursive=options.recursive, relative=options.relative
@@ -388,10 +393,26 @@ def run(paths: Paths, *, options: Options) -> None:
     _finish(paths, options, log)
 
 
-def _keep(output: Path, handling: str) -> None:
+def _is_kept(output: Path, handling: str) -> bool:
+    """Says whether the output exists, and is to stay as it is."""
+    if not output.exists() or handling == OVERWRITE:
+        return False
     if handling == ERROR:
         raise ConfigurationError(f"{output} exists; --overwrite_handling error")
     _logger.info("%s exists; nothing done (--overwrite_handling skip)", output)
+    return True
+
+
+def run_on_cluster(paths: Paths, job: cluster.Job, *, options: Options) -> None:
+    """Lets a cluster run the detector, and writes the detections JSON; see ``run``."""
+    if not _is_kept(paths.output, options.overwrite_handling):
+        cluster.run_and_merge(
+            job,
+            paths.output,
+            logdir=paths.logdir,
+            restart=options.restart,
+            max_failures=options.max_failures,
+        )
 
 
 def _check_not_empty(
@@ -578,11 +599,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         _checkpoint_of(args),
     ):
         parser.error("--resume_from_checkpoint and --checkpoint_path differ")
-    if args.shard and args.completion_time == cli.NOW:
-        parser.error("--completion-time now: shards end at different times; give one")
-    return cli.exit_code(
-        run, _paths(args, args.images, args.output), options=_options(args, args.model)
+    paths = _paths(args, args.images, args.output)
+    options = _options(args, args.model)
+    job = flags.job_of(
+        args, parser, "detection.run_detector_batch", argv, device=args.device
     )
+    if (args.shard or job) and args.completion_time == cli.NOW:
+        parser.error("--completion-time now: shards end at different times; give one")
+    if job is None:
+        return cli.exit_code(run, paths, options=options)
+    if args.checkpoint_path or _checkpoint_of(args):
+        parser.error("--engine ray: each shard has a journal of its own")
+    return cli.exit_code(run_on_cluster, paths, job, options=options)
 
 
 def _checkpoint_of(args: Arguments) -> Path | None:

@@ -48,11 +48,12 @@ class Merged:
     sources: tuple[Path, ...]
 
 
-def merge(whole: Path) -> list[Merged]:
+def merge(whole: Path, *, of: int | None = None) -> list[Merged]:
     """Joins the shards beside a file, or those in a detection cache.
 
     Args:
         whole: a detections JSON, a classifier output, or a cache's folder.
+        of: how many shards there are; None for what names of files say.
 
     Returns:
         What was made: one file, or those of a cache, one for each dataset.
@@ -65,7 +66,7 @@ def merge(whole: Path) -> list[Merged]:
     """
     if whole.is_dir():
         return _merge_cache(whole)
-    of = _count(whole.parent, whole.name)
+    of = of or _count(whole.parent, whole.name)
     sources = [Shard(number, of).path(whole) for number in range(1, of + 1)]
     records = _checked(whole, sources)
     if whole.name.endswith(predictions.ENDINGS):
