@@ -130,7 +130,7 @@ def _count(folder: Path, whole: str) -> int:
     """Returns how many shards there are to be, as the names of those that are say."""
     shown = folder / whole
     try:
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted((path.name for path in folder.iterdir()), reverse=True)
     except OSError as error:
         raise StorageError(f"cannot list {folder}: {error.strerror}") from error
     found = {
@@ -141,7 +141,7 @@ def _count(folder: Path, whole: str) -> int:
     if not found:
         raise ConfigurationError(f"no shards of {shown}; --shard I/N writes them")
     if len(found) > 1:
-        first, second, *_ = found.values()
+        first, second, *_ = sorted(found.values())
         raise ConfigurationError(
             f"{first} and {second} are of different numbers of shards; remove those "
             "of one"

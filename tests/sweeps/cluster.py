@@ -63,7 +63,7 @@ def run(share: float, folder: Path) -> Outcome:
         figures={
             "runs, each with one of two machines killed in the middle": trials,
             "outputs identical to the run of one process": sum(
-                trial["broken"] == [] for trial in found
+                trial["identical"] for trial in found
             ),
             "shards of each run": SHARDS,
             "shards in flight on a machine, at most": SLOTS,
@@ -86,18 +86,16 @@ def _trial(folder: Path, seed: int, expected: bytes) -> dict[str, Any]:
         cwd=ROOT,
     )
     if done.returncode:
-        return {"again": 0, "broken": [f"run {seed}: exit code {done.returncode}"]}
+        broken = [f"run {seed}: exit code {done.returncode}"]
+        return {"again": 0, "identical": False, "broken": broken}
     again = json.loads(done.stdout.splitlines()[-1])
-    broken = []
-    if output.read_bytes() != expected:
-        broken.append(f"run {seed}: another output")
-    if not 0 < again <= SLOTS:
+    is_identical = output.read_bytes() == expected
+    broken = [] if is_identical else [f"run {seed}: another output"]
+    if again > SLOTS:
         broken.append(f"run {seed}: {again} shards were run twice")
-    if left := [
-        path.name for path in output.parent.iterdir() if "log" not in path.name
-    ]:
-        broken += [f"run {seed}: {name} is left" for name in left if name != "o.json"]
-    return {"again": again, "broken": broken}
+    left = [*output.parent.glob("o.shard-*"), *output.parent.glob("o.json.*")]
+    broken += [f"run {seed}: {path.name} is left" for path in left]
+    return {"again": again, "identical": is_identical, "broken": broken}
 
 
 def _environment() -> dict[str, str]:
