@@ -72,7 +72,7 @@ def run(output: Path, *, remove_shards: bool, max_failures: int | None) -> None:
     results = merging.merge(output)
     for merged in results:
         if remove_shards:
-            merging.remove(merged)
+            merging.remove(merged.sources)
         _logger.info(
             "%s: %d items of %d shards, %d of them failed",
             merged.path,

@@ -15,7 +15,6 @@ import importlib
 import io
 import logging
 import os
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +67,11 @@ class Job:
         """Returns the command's name."""
         return self.module.rpartition(".")[2]
 
+    @property
+    def numbers(self) -> range:
+        """Returns the numbers of its shards."""
+        return range(1, self.shards + 1)
+
 
 def run_and_merge(
     job: Job,
@@ -91,11 +95,10 @@ def run_and_merge(
             items failed than are allowed.
     """
     if restart:
-        _remove_attempts(output, job.shards)
+        merging.remove(Shard(n, job.shards).path(output) for n in job.numbers)
     report = run_shards(job)
     (merged,) = merging.merge(output, of=job.shards)
-    merging.remove(merged)
-    _remove_attempts(output, job.shards)
+    merging.remove(merged.sources)
     _finish(job, report, merged, logdir)
     cli.check_failures(merged.failed, merged.items, max_failures)
 
@@ -112,21 +115,6 @@ def run_shards(job: Job) -> Report:
     for shard, reason in report.again:
         _logger.info("shard %s was begun again: %s", shard, reason)
     return report
-
-
-def _remove_attempts(output: Path, of: int) -> None:
-    """Removes shards' files, and journals of attempts that were lost."""
-    sources = tuple(Shard(number, of).path(output) for number in range(1, of + 1))
-    merging.remove(
-        merging.Merged(path=output, shards=of, items=0, failed=0, sources=sources)
-    )
-    for source in sources:
-        for journal in source.parent.glob(f"{_literal(source.name)}*.journal"):
-            journal.unlink(missing_ok=True)
-
-
-def _literal(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _finish(job: Job, report: Report, merged: Merged, logdir: Path) -> None:

@@ -6,6 +6,7 @@ run, and their items, one behind the other, those of the whole run.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -218,22 +219,27 @@ def _merged(path: Path, sources: Sequence[Path], records: Sequence[Record]) -> M
     )
 
 
-def remove(merged: Merged) -> None:
-    """Removes the shards' files, with what stands beside them.
+def remove(sources: Iterable[Path]) -> None:
+    """Removes the shards' files, with what stands beside them, journals included.
 
     Raises:
         StorageError: one cannot be removed.
     """
-    for path in _files_of(merged):
+    for path in _files_of(sources):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise StorageError(f"cannot remove {path}: {error.strerror}") from error
 
 
-def _files_of(merged: Merged) -> Iterator[Path]:
+def _files_of(sources: Iterable[Path]) -> Iterator[Path]:
     """Yields the record first: without it, a shard is not taken to be complete."""
-    for source in merged.sources:
+    for source in sources:
         yield shard_record.path_beside(source)
         yield predictions_info.path_beside(source)
         yield source
+        yield from source.parent.glob(f"{_literal(source.name)}*.journal")
+
+
+def _literal(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)

@@ -12,7 +12,6 @@ import pytest
 
 from classification import run_classifier
 from classification.runtime import cli
-from classification.runtime.shards import Shard
 from classification.sharding import cluster
 from tests import classifiers, world
 from tests.sweeps import cluster as sweep
@@ -48,17 +47,6 @@ def test_a_shard_asks_for_the_cores_of_the_smallest_machine_that_has_some() -> N
     ]
     assert cluster._smallest(nodes) == 8
     assert cluster._smallest([]) == 1
-
-
-def test_what_attempts_leave_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    output = tmp_path / "o[1].json"
-    kept = [output, Shard(1, 3).path(output), tmp_path / "o1.shard-001-of-002.json"]
-    begin = Shard(2, 2).path(output).name
-    ends = ["", ".shard.json", ".journal", ".attempt-2.journal"]
-    for path in [*kept, *(tmp_path / f"{begin}{end}" for end in ends)]:
-        path.touch()
-    cluster._remove_attempts(output, 2)
-    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 @pytest.fixture

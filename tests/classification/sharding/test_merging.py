@@ -76,9 +76,21 @@ def test_shards_are_joined_in_order(whole: Path) -> None:
     expected = whole.with_name("expected.json")
     detections.write(expected, HEADER, documents(range(TOTAL)))
     assert whole.read_bytes() == expected.read_bytes()
-    merging.remove(merged)
+    merging.remove(merged.sources)
     assert not any(path.exists() for path in sources)
     assert sorted(whole.parent.iterdir()) == [expected, whole]
+
+
+def test_journals_of_attempts_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    output = tmp_path / "o[1].json"
+    kept = [output, Shard(1, 3).path(output), tmp_path / "o1.shard-001-of-002.json"]
+    source = Shard(2, 2).path(output)
+    for end in ("", ".shard.json", ".info.json", ".journal", ".attempt-2.journal"):
+        source.with_name(f"{source.name}{end}").touch()
+    for path in kept:
+        path.touch()
+    merging.remove([source])
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def test_missing_and_incomplete_shards_are_named(whole: Path) -> None:
@@ -203,6 +215,29 @@ def test_rows_are_joined_with_what_is_told_of_them(
         predictions_info.path_beside(path).read_bytes() for path in (whole, expected)
     ]
     assert infos[0] == infos[1]
+
+
+def test_packed_rows_are_the_same_bytes_however_they_are_divided(
+    tmp_path: Path,
+) -> None:
+    rng, names = np.random.default_rng(0), [str(n) for n in range(50)]
+    numbers = rng.dirichlet(np.ones(50), 12_000).astype(np.float32)
+    crops = [f"{n:05}.jpg" for n in range(len(numbers))]
+
+    def write(path: Path, span: range) -> Path:
+        begins = range(span.start, span.stop, 16)
+        batches = ((crops[n : n + 16], numbers[n : n + 16]) for n in begins)
+        predictions.write(path, names, batches)
+        return path
+
+    shards = [Shard(number, 3) for number in (1, 2, 3)]
+    parts = [
+        write(tmp_path / f"{shard.number}.csv.gz", shard.span(12_000, batch_size=16))
+        for shard in shards
+    ]
+    predictions.join(tmp_path / "joined.csv.gz", parts)
+    whole = write(tmp_path / "whole.csv.gz", range(12_000))
+    assert (tmp_path / "joined.csv.gz").read_bytes() == whole.read_bytes()
 
 
 def test_rows_of_different_calibrations(tmp_path: Path) -> None:
