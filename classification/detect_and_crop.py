@@ -18,6 +18,10 @@ Only boxes of the category "animal" are cropped; those that people drew whatever
 threshold, and --ignore-exif is about them alone. Crops that exist are kept. An image
 that the detector failed on is tried again by the next run with --run-detector.
 
+With --shard 3/10 it does the third tenth of the work alone. What its detector finds goes
+into a cache of its own, DIR/shard-003-of-010, and merge_shards DIR puts the ten into the
+cache; crops go straight to the one folder. Start all shards before any is merged.
+
 Example:
   detect_and_crop.py run/queried_images.json -c mdcache --run-detector --megadb megadb --cropped-images-dir crops --square-crops --threshold 0.3
 """
@@ -28,13 +32,15 @@ import argparse
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import layout, queried_images, step_log
 from classification.cropping import bulk, flags, queried
-from classification.runtime import cli, progress
+from classification.runtime import cli, progress, shards
 from classification.runtime.atomic import check_writable
+from classification.sharding import gaps
 from classification.storage import flags as places_flags
 from classification.storage import places
 from classification.storage.places import Places
@@ -49,6 +55,8 @@ if TYPE_CHECKING:
     from classification.cropping.harvest import Settings
     from classification.cropping.queried import CachedBoxes
     from classification.runtime.name_set import NameSet
+    from classification.runtime.shards import Shard
+    from classification.sharding.gaps import Gaps
     from classification.storage import ImageStore
     from classification.storage.digests import Md5
     from classification.storage.places import Manner, Place
@@ -73,6 +81,7 @@ class Arguments(argparse.Namespace):
     trust_model: bool
     resume_file: Path | None
     restart: bool
+    shard: Shard | None
     cropped_images_dir: Path | None
     images_dir: list[Place]
     base_url: list[Place]
@@ -127,6 +136,7 @@ class Options:
         threshold: least confidence of a detector's box that is cropped, in [0, 1].
         threads: number of images worked on at once.
         max_failures: most failures of images; None for no limit.
+        shard: the part to work on; None for all of it.
     """
 
     manner: Manner
@@ -136,6 +146,7 @@ class Options:
     threshold: float
     threads: int
     max_failures: int | None
+    shard: Shard | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -153,6 +164,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_images(parser)
     flags.add_shape(parser)
     flags.add_cutting(parser)
+    shards.add_shard(
+        parser,
+        "boxes go into a cache of its own, which merge_shards puts into the cache",
+    )
     cli.add_max_failures(parser)
     return parser
 
@@ -257,29 +272,41 @@ def run(paths: Paths, *, options: Options) -> None:
     images = queried_images.open_file(paths.queried_images)
     _check_outputs(paths, options)
     undrawn = queried.find_undrawn(images.images())
-    boxes = _open_cache(undrawn, paths, options)
+    boxes = _open_cache(undrawn, paths.cache_dir, options)
     undetected = queried.find_undetected(images.images(), boxes)
+    own = _divide(undetected, options)
     datasets = _datasets_to_read(undrawn, undetected, paths, options)
     store = _open_store(datasets, paths, options)
     log = _start_log(options)
-    with _detected(undetected, boxes, store, options, log):
-        if options.filling and undetected:
-            changed = {dataset: undrawn[dataset] for dataset in undetected}
-            boxes |= _open_cache(changed, paths, options)
-            undetected = queried.find_undetected(images.images(), boxes)
-        log.extra["images_missing_detections"] = [
-            f"{dataset}/{file}"
-            for dataset in undetected
-            for file in undetected[dataset]
-        ]
+    with _detected(own, boxes, store, options, log):
+        found: dict[str, CachedBoxes] = {}
+        if options.filling:
+            found = _open_cache(own.wanted(undrawn), options.filling.cache_dir, options)
+            own.complete(found)
+        log.extra["images_missing_detections"] = own.left(boxes | found)
         if paths.crops_dir is not None:
-            place = _place(paths.crops_dir, store, options)
-            bulk.cut_missing(_jobs(images, boxes, options), place, log)
+            jobs = _jobs(images, boxes, found, undetected, options)
+            bulk.cut_missing(jobs, _place(paths.crops_dir, store, options), log)
             log.extra["num_new_downloads"] = store.fetched
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count
     _check_failures(log.counts, total, options.max_failures)
+
+
+def _divide(undetected: Mapping[str, Sequence[str]], options: Options) -> Gaps:
+    """Returns what of the images that have no boxes is this shard's."""
+    if options.filling is None:
+        return gaps.divide(undetected, options.shard)
+    shaping = filling.shaping(options.filling) if options.shard and undetected else ()
+    return gaps.divide(
+        undetected,
+        options.shard,
+        batch_size=options.filling.work.batch_size,
+        shaping=shaping,
+        cache_dir=options.filling.cache_dir,
+        detector_version=options.detector_version,
+    )
 
 
 def _check_outputs(paths: Paths, options: Options) -> None:
@@ -291,12 +318,10 @@ def _check_outputs(paths: Paths, options: Options) -> None:
 
 
 def _open_cache(
-    undrawn: Mapping[str, NameSet], paths: Paths, options: Options
+    undrawn: Mapping[str, NameSet], cache_dir: Path, options: Options
 ) -> dict[str, CachedBoxes]:
     return {
-        dataset: queried.open_cache(
-            paths.cache_dir, options.detector_version, dataset, names
-        )
+        dataset: queried.open_cache(cache_dir, options.detector_version, dataset, names)
         for dataset, names in undrawn.items()
     }
 
@@ -330,11 +355,11 @@ def _start_log(options: Options) -> StepLog:
             "batch_size": options.filling.work.batch_size,
             "device": options.filling.engine.device,
         }
-    return step_log.StepLog(step=STEP, options=shown)
+    return step_log.StepLog(step=STEP, options=shown, shard=options.shard)
 
 
 def _detected(
-    undetected: Mapping[str, Sequence[str]],
+    own: Gaps,
     boxes: Mapping[str, CachedBoxes],
     store: ImageStore,
     options: Options,
@@ -343,8 +368,10 @@ def _detected(
     """Returns the block in which the cache holds all that is to be detected."""
     if options.filling is None:
         return nullcontext()
-    cached = [file for dataset in undetected if (file := boxes[dataset].file)]
-    return filling.filled(undetected, cached, store, options.filling, log)
+    todo = own.begin(restart=options.filling.restart)
+    cached = [file for dataset in todo if (file := boxes[dataset].file)]
+    part = replace(options.filling, part=own.part_of_run)
+    return filling.filled(todo, cached, store, part, log)
 
 
 def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
@@ -357,16 +384,31 @@ def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
 
 
 def _jobs(
-    images: QueriedImagesFile, boxes: Mapping[str, CachedBoxes], options: Options
+    images: QueriedImagesFile,
+    boxes: Mapping[str, CachedBoxes],
+    found: Mapping[str, CachedBoxes],
+    undetected: Mapping[str, Sequence[str]],
+    options: Options,
 ) -> Iterator[bulk.Job]:
-    wanted = queried.jobs(
+    """Yields the images to crop: of a shard, its part of those that had boxes before."""
+    if options.shard is None:
+        boxes, found = {**boxes, **found}, {}
+    before = queried.jobs(
         images,
         boxes,
         threshold=options.threshold,
         detector_version=options.detector_version,
         as_stored=not options.settings.apply_exif,
     )
-    return progress.track(wanted, total=images.image_count, unit="images")
+    now = queried.jobs_of_found(
+        found, threshold=options.threshold, detector_version=options.detector_version
+    )
+    had_boxes = images.image_count
+    if options.shard is not None:
+        had_boxes -= sum(map(len, undetected.values()))
+    span = shards.span_of(options.shard, had_boxes)
+    wanted = chain(islice(before, span.start, span.stop), now)
+    return progress.track(wanted, total=len(span), unit="images")
 
 
 def _finish(paths: Paths, options: Options, log: StepLog) -> None:
@@ -375,7 +417,7 @@ def _finish(paths: Paths, options: Options, log: StepLog) -> None:
     if options.filling is not None:
         done.append(
             f"{counts[filling.DETECTED]} images detected into "
-            f"{paths.cache_dir / f'v{options.detector_version}'}, "
+            f"{options.filling.cache_dir / f'v{options.detector_version}'}, "
             f"{counts[filling.FAILED]} failed"
         )
     if paths.crops_dir is not None:
@@ -442,11 +484,17 @@ def _options(args: Arguments, version: str, paths: Paths) -> Options:
         manner=places_flags.manner_of(args, keep=keep),
         detector_version=version,
         filling=_filling(args, version, paths, threads) if args.run_detector else None,
+        shard=args.shard,
         settings=flags.settings_of(args),
         threshold=args.threshold,
         threads=threads,
         max_failures=args.max_failures,
     )
+
+
+def _journal(logdir: Path, shard: Shard | None) -> Path:
+    beside = logdir / STEP
+    return shards.journal_of(shard.path(beside) if shard else beside, shard)
 
 
 def _filling(
@@ -463,9 +511,9 @@ def _filling(
         )
     return filling.Options(
         model=args.detector,
-        cache_dir=paths.cache_dir,
+        cache_dir=gaps.cache_of(paths.cache_dir, args.shard),
         detector_version=version,
-        journal=args.resume_file or paths.logdir / f"{STEP}.journal",
+        journal=args.resume_file or _journal(paths.logdir, args.shard),
         restart=args.restart,
         work=batches.Work(
             threshold=args.detection_threshold,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NAMES: tuple[str, ...] = (  # in the order of the page
     "faults",
     "tokens",
+    "cluster",
 )
 
 
