@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from classification.storage import ImageStore
 
 IMAGES, IMAGES_FAILED = "images", "images_failed"
+_AHEAD = 64
 CROPS, CROPS_EXISTING = "crops", "crops_existing"
 
 
@@ -90,7 +91,9 @@ def cut_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> None:
     log.extra["images_failed_download_or_crop"] = failed
     cut = partial(_cut, place=place)
     missing = _find_missing(jobs, place, log)
-    for result in parallel.ordered_map(cut, missing, threads=place.threads):
+    # Results are small; one image that is fetched again and again holds up no others.
+    results = parallel.ordered_map(cut, missing, threads=place.threads, ahead=_AHEAD)
+    for result in results:
         _record(log, result)
         if result.failures:
             failed.append(result.image)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 IMAGES, EXISTING = "images", "images_existing"
 LINKED, FETCHED, FAILED = "images_linked", "images_fetched", "images_failed"
 
+_AHEAD = 64
+
 # The disk is at fault, and no other file would fare better.
 _NO_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
@@ -105,7 +107,9 @@ def fetch_missing(
     log.extra["images_failed_download"] = failed
     fetch = partial(_fetch, store=store, folder=folder)
     missing = _find_missing(errands, folder, log)
-    for result in parallel.ordered_map(fetch, missing, threads=threads):
+    # Results are a few words each; one image that is tried again holds up no others.
+    results = parallel.ordered_map(fetch, missing, threads=threads, ahead=_AHEAD)
+    for result in results:
         log.counts[LINKED] += result.how is _How.LINKED
         log.counts[FETCHED] += result.how is _How.FETCHED
         if result.reason:
