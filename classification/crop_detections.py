@@ -159,7 +159,7 @@ def run(
         settings=options.settings,
         threads=options.threads,
     )
-    bulk.cut_missing(_jobs(boxes, rule, log), place, log)
+    bulk.cut_missing(_jobs(boxes, rule, log), place, log, boxes.alike())
     _finish(log, cropped_images_dir, logdir)
     cli.check_failures(
         log.counts["images_failed"], log.counts["images"], options.max_failures

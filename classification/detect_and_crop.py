@@ -272,7 +272,7 @@ def run(paths: Paths, *, options: Options) -> None:
         ]
         if paths.crops_dir is not None:
             place = _place(paths.crops_dir, store, options)
-            bulk.cut_missing(_jobs(images, boxes, options), place, log)
+            bulk.cut_missing(_jobs(images, boxes, options), place, log, images.alike())
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count
