@@ -351,7 +351,7 @@ def _join_info(cached: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
 
 
 def _to_numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
+    return [int(number) for number in re.findall(r"\d{1,18}", version)]
 
 
 def join_headers(

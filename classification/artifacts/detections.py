@@ -75,6 +75,7 @@ _ONE_BOX = re.compile(r"\.detections\[\d+\]$")
 
 _NULL = b"null"
 _BATCH = 512
+_MOST_DIGITS = 18
 
 _TYPED = msgspec.json.Decoder(list[ImageDetections])
 _TYPED_ONE = msgspec.json.Decoder(ImageDetections)
@@ -416,6 +417,8 @@ def _checked_categories(value: object, key: str) -> dict[str, str]:
         where = f"{key}.{id_}"
         if not (id_.isascii() and id_.isdigit()):
             raise ArtifactError("ids are whole numbers", where=where)
+        if len(id_) > _MOST_DIGITS:
+            raise ArtifactError(f"ids have {_MOST_DIGITS} digits at most", where=where)
         if not isinstance(name, str) or not name.strip():
             raise ArtifactError("a name expected", where=where)
     return value
