@@ -183,7 +183,7 @@ def run(
     )
     jobs = _jobs(boxes, rule, log, options.shard)
     try:
-        bulk.cut_missing(jobs, place, log)
+        bulk.cut_missing(jobs, place, log, boxes.alike())
     finally:
         log.extra["num_new_downloads"] = store.fetched
     _finish(log, cropped_images_dir, logdir)

@@ -286,7 +286,8 @@ def run(paths: Paths, *, options: Options) -> None:
         log.extra["images_missing_detections"] = own.left(boxes | found)
         if paths.crops_dir is not None:
             jobs = _jobs(images, boxes, found, undetected, options)
-            bulk.cut_missing(jobs, _place(paths.crops_dir, store, options), log)
+            place = _place(paths.crops_dir, store, options)
+            bulk.cut_missing(jobs, place, log, images.alike())
             log.extra["num_new_downloads"] = store.fetched
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))

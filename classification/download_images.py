@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal
 
 from classification.artifacts import dataset_list, image_entries, image_list, step_log
 from classification.cropping.existing import ExistingCrops
-from classification.runtime import cli, progress
+from classification.runtime import cli, containment, progress
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ArtifactError
 from classification.storage import fetching, flags, places
@@ -175,7 +175,10 @@ def run(
     check_writable(store_dir)
     log = _open_log(listing, options)
     folder = Folder(
-        path=store_dir, existing=ExistingCrops(store_dir), at_hand=options.at_hand
+        path=store_dir,
+        existing=ExistingCrops(store_dir),
+        at_hand=options.at_hand,
+        alike=containment.find_alike(errand.target for errand in errands),
     )
     try:
         fetching.fetch_missing(

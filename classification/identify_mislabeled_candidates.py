@@ -44,7 +44,7 @@ from classification.dataset.counts import SPLITS
 from classification.labels import auditing
 from classification.labels.merging import dataset_of
 from classification.measuring import answers
-from classification.runtime import cli
+from classification.runtime import cli, containment
 from classification.runtime.atomic import together
 from classification.runtime.errors import (
     ArtifactError,
@@ -270,7 +270,12 @@ def _write_lists(logdir: Path, found: _Found, *, with_dataset: bool) -> None:
             images[candidate.dataset].add(name)
         else:
             _logger.warning("%s: a line break; in no list", cli.one_line(repr(name)))
-    for dataset in sorted(found.datasets):
+    # Datasets are compared without case, and so are files on some disks.
+    alike = containment.find_alike(sorted(found.datasets))
+    for dataset, first in alike.items():
+        images[first] |= images[dataset]
+        _logger.warning("%s: listed with the images of %s", dataset, first)
+    for dataset in sorted(found.datasets - alike.keys()):
         path = candidate_list.path_of(logdir, found.split, dataset)
         candidate_list.write(path, images[dataset])
 

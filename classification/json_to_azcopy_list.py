@@ -22,9 +22,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import dataset_list, image_list, queried_images
+from classification.artifacts import (
+    dataset_list,
+    image_list,
+    layout,
+    queried_images,
+)
 from classification.cropping.existing import ExistingCrops
-from classification.runtime import addresses, cli, progress
+from classification.runtime import addresses, cli, containment, progress
 from classification.runtime.name_list import NameList
 from taxonomy.graph import normal
 
@@ -85,13 +90,16 @@ def run(
     """Writes the lists of missing images.
 
     Raises:
-        ArtifactError: the images or the metadata store break their format.
+        ArtifactError: the images or the metadata store break their format, or no file
+            can be called after a dataset.
         StorageError: it cannot be told what is in the images folder, or a list cannot be
             written.
     """
     entries = {} if megadb is None else dataset_list.read(megadb)
     queried = queried_images.open_file(queried_images_json)
-    missing = _find_missing(queried, ExistingCrops(images_dir))
+    missing = _joined(_find_missing(queried, ExistingCrops(images_dir)))
+    for dataset in missing:
+        layout.checked_dataset(dataset, where=str(output_dir))
     unwritable = 0
     for dataset, names in missing.items():
         path = output_dir / f"{dataset}{_SUFFIX}"
@@ -129,6 +137,16 @@ def _find_missing(
         if name not in existing:
             names.append(name.removeprefix(f"{image.dataset}/"))
     return dict(sorted(missing.items()))
+
+
+def _joined(missing: dict[str, NameList]) -> dict[str, NameList]:
+    """Returns the names by dataset; those whose lists a disk may take for one in one."""
+    alike = containment.find_alike(missing)
+    for dataset, first in alike.items():
+        _logger.warning("%s: listed with the images of %s", dataset, first)
+        for name in missing.pop(dataset):
+            missing[first].append(name)
+    return missing
 
 
 def _address(dataset: str, entries: Mapping[str, DatasetEntry]) -> str:

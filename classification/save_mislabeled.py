@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from classification.artifacts import mislabeled, timelapse_csv
 from classification.labels import correcting
-from classification.runtime import cli, locking
+from classification.runtime import cli, containment, locking
 from classification.runtime.atomic import check_writable, together
 from classification.runtime.errors import (
     ArtifactError,
@@ -150,6 +150,10 @@ def _merge(
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from error
         changes[dataset] = _Change(path, merged)
+    written = [change.path.name for change in changes.values()]
+    known_names = [path.name for path in paths.values()]
+    for name, first in containment.find_alike([*known_names, *written]).items():
+        raise ConfigurationError(f"{folder}: disks may take {name!r} for {first!r}")
     return changes
 
 

@@ -35,6 +35,11 @@ turkey,row,caltech|turkey
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Makes a folder with images, models and specifications, and goes there."""
     monkeypatch.chdir(tmp_path)
+    write_new_images(tmp_path)
+    return tmp_path
+
+
+def write_new_images(tmp_path: Path) -> None:
     for number in range(5):
         scene = world.photograph(160, 120, seed=number)
         name = f"images/cam{number % 2}/IMG_{number:04}.JPG"
@@ -52,7 +57,6 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "index_to_name.json").write_text(
         json.dumps(dict(enumerate(LABELS))), encoding="utf-8"
     )
-    return tmp_path
 
 
 STEPS = """
@@ -145,6 +149,11 @@ PER_SITE = 4
 def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Makes two datasets, a detector, a taxonomy and a specification, and goes there."""
     monkeypatch.chdir(tmp_path)
+    write_labelled_images(tmp_path)
+    return tmp_path
+
+
+def write_labelled_images(tmp_path: Path) -> None:
     write_csv_dataset(tmp_path)
     write_coco_dataset(tmp_path)
     output = np.zeros((252, 8), dtype=np.float32)
@@ -153,7 +162,6 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     constant_detector(tmp_path / "detector.onnx", output)
     (tmp_path / "spec.csv").write_text(SPEC, encoding="utf-8")
     world.write_taxonomy(tmp_path / "taxonomy.csv", world.DEER_AND_BIRDS)
-    return tmp_path
 
 
 def draw(path: Path, seed: int) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+_MOST_DIGITS = 18  # what 64 bits hold
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -59,7 +61,7 @@ class Row:
             ArtifactError: the cell holds none.
         """
         text = self.cells[column]
-        if not (text.isascii() and text.isdecimal()):
+        if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
             raise ArtifactError("a whole number expected", where=self.where(column))
         return int(text)
 

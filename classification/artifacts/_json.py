@@ -95,6 +95,8 @@ def to_struct(document: Mapping[str, Any], kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$.")
         raise ArtifactError(message, where=where.removesuffix("`")) from error
+    except UnicodeEncodeError as error:
+        raise ArtifactError(f"a key that is no text: {error.object!r}") from error
 
 
 def write_object(

@@ -6,6 +6,8 @@ than its format needs is refused, so that a small file cannot fill the memory.
 
 from __future__ import annotations
 
+import tokenize
+import warnings
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -38,10 +40,12 @@ def read(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
     if path.exists() and not path.is_file():
         raise ArtifactError("not a plain file")
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_sizes(archive, max_bytes)
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # numpy repairs headers that nobody writes
+            with zipfile.ZipFile(path) as archive:
+                _check_sizes(archive, max_bytes)
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         raise ArtifactError(f"cannot read: {error.strerror}") from error
     except _DAMAGE as error:
@@ -54,7 +58,7 @@ def read(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
 _DAMAGE = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, OSError),
     *(ValueError, KeyError, TypeError, SyntaxError, NotImplementedError),
-    *(RuntimeError, MemoryError, OverflowError),
+    *(RuntimeError, MemoryError, OverflowError, tokenize.TokenError, Warning),
 )
 
 

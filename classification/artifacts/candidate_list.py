@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classification.artifacts import image_list
+from classification.artifacts import image_list, layout
 from classification.runtime.atomic import replacing
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def path_of(folder: Path, split: str, dataset: str) -> Path:
-    """Returns where the images of a split and dataset are listed."""
+    """Returns where the images of a split and dataset are listed.
+
+    Raises:
+        ArtifactError: the dataset's name leads out of the folder.
+    """
+    layout.checked_dataset(dataset, where=str(folder))
     return folder / f"mislabeled_candidates_{split}_{dataset}.txt"
 
 

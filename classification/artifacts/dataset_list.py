@@ -75,9 +75,7 @@ def from_dict(document: Mapping[str, Any]) -> dict[str, DatasetEntry]:
 
 
 def _entry(name: str, value: object) -> DatasetEntry:
-    layout.checked_name(name, where=name)
-    if "/" in name:
-        raise ArtifactError("a dataset's name holds no /", where=name)
+    layout.checked_dataset(name, where=name)
     try:
         entry = msgspec.convert(value, DatasetEntry)
     except msgspec.ValidationError as error:

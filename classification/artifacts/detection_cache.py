@@ -136,11 +136,7 @@ def path_of(cache_dir: Path, detector_version: str, dataset: str) -> Path:
         ArtifactError: the version or the dataset's name leads out of the folder.
     """
     for part in (detector_version, dataset):
-        layout.checked_name(part, where=str(cache_dir))
-        if "/" in part:
-            raise ArtifactError(
-                f"{part!r} names more than one folder", where=str(cache_dir)
-            )
+        layout.checked_dataset(part, where=str(cache_dir))
     folders = [cache_dir / f"v{detector_version}{end}" for end in _HISTORIC_ENDINGS]
     found = (_find_in(folder, dataset) for folder in folders)
     return next(filter(None, found), folders[0] / f"{dataset}.json")
@@ -355,7 +351,7 @@ def _join_info(cached: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
 
 
 def _to_numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
+    return [int(number) for number in re.findall(r"\d{1,18}", version)]
 
 
 def join_headers(

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import msgspec
 
 from classification.artifacts import _names, _stream, layout
+from classification.runtime import containment
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, in_file
 from detection.boxes import Box
@@ -74,6 +75,7 @@ _ONE_BOX = re.compile(r"\.detections\[\d+\]$")
 
 _NULL = b"null"
 _BATCH = 512
+_MOST_DIGITS = 18
 
 _TYPED = msgspec.json.Decoder(list[ImageDetections])
 _TYPED_ONE = msgspec.json.Decoder(ImageDetections)
@@ -130,6 +132,7 @@ class DetectionsFile:
     is_sorted: bool
     _blocks: Sequence[_stream.Block] = field(repr=False)
     _rename: Rename | None = field(repr=False)
+    _alike_hashes: frozenset[int] = field(repr=False)
 
     def images(self) -> Iterator[ImageDetections]:
         """Yields the images in file order; may be called again."""
@@ -152,6 +155,16 @@ class DetectionsFile:
             return documents
         renamed = map(partial(_rename_document, rename=self._rename), documents)
         return (document for document in renamed if document is not None)
+
+    def alike(self) -> dict[str, str]:
+        """Returns the images that a disk may take for an earlier one, each with that one.
+
+        See ``containment.find_alike``.
+        """
+        if not self._alike_hashes:
+            return {}
+        names = (image.file for image in self.images())
+        return containment.find_alike(names, self._alike_hashes)
 
     def _read(self, decoder: msgspec.json.Decoder[list[T]]) -> Iterator[T]:
         with in_file(self.path):
@@ -249,6 +262,7 @@ def _check_whole(
         survey.is_sorted,
         blocks,
         survey.rename if survey.is_renamed else None,
+        survey.seen.repeated_hashes(),
     )
     if not may_repeat:
         _refuse_repeated(found, survey.seen.repeated_hashes())
@@ -279,7 +293,7 @@ class _Survey:
         rename: what their names go through, or None.
         is_renamed: it changed one.
         is_sorted: their names never fall.
-        seen: their names.
+        seen: their names, as ``containment.fold`` makes them.
         categories: ids of the detection categories that stand at boxes.
         classes: likewise, of the classification categories.
     """
@@ -328,7 +342,7 @@ class _Survey:
             layout.checked_name(names[unsafe], where=where)
         self.image_count += len(names)
         self.left_out_count += len(spelled) - len(names)
-        self.seen.add(names)
+        self.seen.add(containment.fold_all(names))
         in_order = [self._last, *names]
         self.is_sorted = self.is_sorted and in_order == sorted(in_order)
         self._last = in_order[-1]
@@ -406,17 +420,19 @@ def _checked_categories(value: object, key: str) -> dict[str, str]:
         where = f"{key}.{id_}"
         if not (id_.isascii() and id_.isdigit()):
             raise ArtifactError("ids are whole numbers", where=where)
+        if len(id_) > _MOST_DIGITS:
+            raise ArtifactError(f"ids have {_MOST_DIGITS} digits at most", where=where)
         if not isinstance(name, str) or not name.strip():
             raise ArtifactError("a name expected", where=where)
     return value
 
 
-def _refuse_repeated(file: DetectionsFile, hashes: frozenset[int]) -> None:
-    if not hashes:
+def _refuse_repeated(file: DetectionsFile, suspects: frozenset[int]) -> None:
+    if not suspects:
         return
     seen: dict[str, int] = {}
     for index, image in file.placed_images():
-        if hash(image.file) not in hashes:
+        if hash(containment.fold(image.file)) not in suspects:
             continue
         if image.file in seen:
             raise ArtifactError(

@@ -99,7 +99,7 @@ def _parse(data: bytes, save_key: str, key: str | None) -> Any:  # noqa: ANN401 
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$")
         raise ArtifactError(message, where=where.rstrip("`").lstrip(".")) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"not JSON: {error}") from error
     return found if key is None else found.found
 

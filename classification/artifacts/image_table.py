@@ -37,7 +37,6 @@ from typing import TYPE_CHECKING
 
 from classification.artifacts import layout
 from classification.runtime.atomic import replacing
-from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,11 +79,7 @@ def path_of(megadb: Path, dataset: str) -> Path:
     Raises:
         ArtifactError: the dataset's name leads out of the folder.
     """
-    layout.checked_name(dataset, where=str(megadb))
-    if "/" in dataset:
-        raise ArtifactError(
-            f"{dataset!r} names more than one folder", where=str(megadb)
-        )
+    layout.checked_dataset(dataset, where=str(megadb))
     return megadb / f"{dataset}{SUFFIX}"
 
 

@@ -54,7 +54,7 @@ COLUMNS = ("output_label", "type", "content")
 _EXCLUDE = "!"
 _TYPES = ("row", "datasettaxon", "max_count", "prioritize")
 _KINGDOM = "|kingdom="
-_WHOLE_NUMBER = re.compile("0*[1-9][0-9]{0,17}")
+_WHOLE_NUMBER = re.compile("0{0,99}[1-9][0-9]{0,17}")
 _QUOTE_OR_COMMENT = re.compile(r'"|(?:^|(?<=[ \t]))#')
 
 

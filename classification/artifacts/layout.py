@@ -15,23 +15,26 @@ counts.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
 
+from classification.runtime import containment
 from classification.runtime.errors import ArtifactError
 
 IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".gif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif"}
 )
 
+# Files are called after a dataset, with something before or behind.
+_LONGEST_DATASET = 200
 _CROP_MARK = "___crop"
 _CROP = re.compile(
     rf"(?P<image>.+){_CROP_MARK}(?P<index>[0-9]{{2,9}})(?:_(?P<suffix>.+))?\.jpg",
     re.DOTALL,
 )
-_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def is_image_name(name: str) -> bool:
@@ -46,23 +49,28 @@ def checked_name(name: str, *, where: str = "") -> str:
         ArtifactError: it is empty, absolute, has a ``..`` part, a backslash, a drive
             letter or a NUL; the text says which, and ``where`` is its address.
     """
-    if reason := _fault(name):
+    if reason := containment.fault(name):
         raise ArtifactError(f"{name!r} {reason}", where=where)
     return name
 
 
-def _fault(name: str) -> str:
-    if not name or name.endswith("/"):
-        return "names no file"
-    if "\0" in name:
-        return "holds a NUL"
-    if "\\" in name:
-        return "holds a backslash; names use /"
-    if name.startswith("/") or _DRIVE.match(name):
-        return "is absolute; names are relative to the images folder (run_detector_batch --output_relative_filenames)"
-    if ".." in name.split("/"):
-        return "leaves its folder"
-    return ""
+def checked_dataset(name: str, *, where: str = "") -> str:
+    """Returns ``name`` if files can be called after it: it is a dataset's name.
+
+    Raises:
+        ArtifactError: as ``checked_name``; or it is the path of a folder, or no disk
+            takes a file called after it.
+    """
+    reason = containment.writing_fault(name)
+    if not reason and "/" in name:
+        reason = "names more than one folder"
+    if not reason and len(os.fsencode(name)) > _LONGEST_DATASET:
+        reason = (
+            f"is longer than {_LONGEST_DATASET} bytes, so no file can have its name"
+        )
+    if reason:
+        raise ArtifactError(f"{name!r} {reason}", where=where)
+    return name
 
 
 @dataclass(frozen=True, slots=True)

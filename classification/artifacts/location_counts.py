@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from classification.artifacts import _csv
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,12 +44,8 @@ def read(path: Path) -> Iterator[LocationCount]:
     """
     with in_file(path):
         for row in _csv.read(path, columns=COLUMNS):
-            label, dataset, location, images = (row.cells[name] for name in COLUMNS)
-            if not images.isdecimal():
-                raise ArtifactError(
-                    "a number of images expected", where=row.where("images")
-                )
-            yield LocationCount(label, dataset, location, int(images))
+            label, dataset, location = (row.cells[name] for name in COLUMNS[:3])
+            yield LocationCount(label, dataset, location, row.count("images"))
 
 
 def write(path: Path, counts: Iterable[LocationCount]) -> None:

@@ -60,9 +60,7 @@ def path_of(folder: Path, dataset: str) -> Path:
     Raises:
         ArtifactError: its name would lead elsewhere.
     """
-    if layout.checked_name(dataset) in (".", "") or "/" in dataset:
-        raise ArtifactError(f"{dataset!r} is no dataset's name")
-    return folder / f"{dataset}{SUFFIX}"
+    return folder / f"{layout.checked_dataset(dataset)}{SUFFIX}"
 
 
 def read(path: Path) -> dict[str, str]:

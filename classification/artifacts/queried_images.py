@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from classification.artifacts import _names, _stream, layout
+from classification.runtime import containment
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, in_file
 from detection.boxes import Box
@@ -113,6 +114,17 @@ class QueriedImagesFile:
     path: Path
     image_count: int
     _blocks: Sequence[_stream.Block] = field(repr=False)
+    _alike_hashes: frozenset[int] = field(repr=False)
+
+    def alike(self) -> dict[str, str]:
+        """Returns the images that a disk may take for an earlier one, each with that one.
+
+        See ``containment.find_alike``.
+        """
+        if not self._alike_hashes:
+            return {}
+        names = (name for name, _ in self.images())
+        return containment.find_alike(names, self._alike_hashes)
 
     def images(self) -> Iterator[tuple[str, QueriedImage]]:
         """Yields each image with its name, in file order; may be called again."""
@@ -164,8 +176,9 @@ def _check_whole(path: Path, survey: _Survey, chunk_bytes: int) -> QueriedImages
                 blocks = _stream.read_pairs(file, survey.take, chunk_bytes=chunk_bytes)
         except OSError as error:
             raise ArtifactError(f"cannot read: {error.strerror}") from error
-        found = QueriedImagesFile(path, survey.image_count, blocks)
-    _refuse_repeated(found, survey.seen.repeated_hashes())
+        hashes = survey.seen.repeated_hashes()
+        found = QueriedImagesFile(path, survey.image_count, blocks, hashes)
+    _refuse_repeated(found, hashes)
     return found
 
 
@@ -174,7 +187,7 @@ class _Survey:
 
     Attributes:
         image_count: number of images so far.
-        seen: their names.
+        seen: their names, as ``containment.fold`` makes them.
     """
 
     def __init__(self, keep: dict[str, QueriedImage] | None = None) -> None:
@@ -187,7 +200,7 @@ class _Survey:
         """Checks a block of images; returns how many there are."""
         images = _decode(text)
         _refuse_repeated_within(text, len(images))
-        self.seen.add(list(images))
+        self.seen.add(containment.fold_all(list(images)))
         self.image_count += len(images)
         if self._keep is not None:
             self._keep.update(images)
@@ -241,7 +254,7 @@ def _refuse_repeated(file: QueriedImagesFile, hashes: frozenset[int]) -> None:
         return
     seen = set()
     for name, _ in file.images():
-        if hash(name) in hashes:
+        if hash(containment.fold(name)) in hashes:
             if name in seen:
                 raise ArtifactError("key appears twice", where=f"{file.path}: {name}")
             seen.add(name)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from classification.cropping.existing import ExistingCrops
 from classification.cropping.harvest import Harvest, Settings, harvest
-from classification.runtime import parallel
+from classification.runtime import containment, parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from classification.artifacts.step_log import StepLog
@@ -71,7 +71,9 @@ def options_to_log(
     }
 
 
-def cut_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> None:
+def cut_missing(
+    jobs: Iterable[Job], place: Place, log: StepLog, alike: Mapping[str, str]
+) -> None:
     """Cuts the crops that are missing, and writes down in ``log`` what became of them.
 
     Memory does not grow with the number of images, but for those that fail.
@@ -82,6 +84,8 @@ def cut_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> None:
         log: gets the counts ``images`` (of which a crop is wanted), ``images_failed``,
             ``crops`` (new ones) and ``crops_existing``, the failures and notes, and the
             keys of the original's log.
+        alike: images that a disk may take for another one, by name, each with the name
+            of that one; they fail, since their crops could replace its crops.
 
     Raises:
         StorageError: the crops folder cannot be written, or the store reached.
@@ -90,7 +94,7 @@ def cut_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> None:
     failed: list[str] = []
     log.extra["images_failed_download_or_crop"] = failed
     cut = partial(_cut, place=place)
-    missing = _find_missing(jobs, place, log)
+    missing = _find_missing(_without_alike(jobs, alike, log, failed), place, log)
     # Results are small; one image that is fetched again and again holds up no others.
     results = parallel.ordered_map(cut, missing, threads=place.threads, ahead=_AHEAD)
     for result in results:
@@ -99,6 +103,20 @@ def cut_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> None:
             failed.append(result.image)
     log.extra["num_new_downloads"] = 0
     log.extra["num_new_crops"] = log.counts[CROPS]
+
+
+def _without_alike(
+    jobs: Iterable[Job], alike: Mapping[str, str], log: StepLog, failed: list[str]
+) -> Iterator[Job]:
+    """Yields the images that no disk takes for another one; the others fail."""
+    for job in jobs:
+        if job.image in alike and job.wanted:
+            reason = containment.alike_reason(alike[job.image])
+            _record(log, Harvest(job.image, failures=[(job.image, reason)]))
+            log.counts[IMAGES] += 1
+            failed.append(job.image)
+        else:
+            yield job
 
 
 def _find_missing(jobs: Iterable[Job], place: Place, log: StepLog) -> Iterator[Job]:

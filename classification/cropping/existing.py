@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def _is_there(path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False  # no file has such a name
         raise StorageError(f"cannot look for {path}: {error.strerror}") from error
     return True
 

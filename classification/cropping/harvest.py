@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from classification.cropping.cut import Shape, plan
 from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
 from classification.cropping.pictures import open_picture
+from classification.runtime import containment
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ItemError, StorageError
 from classification.storage.local import read_file
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 # Pillow's own default, with which the crops of every published classifier were saved.
 DEFAULT_JPEG_QUALITY = 75
+
+# What disks say of a name that they have no files of, such as a?.jpg on a memory card.
+_NAME_REFUSED = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,8 @@ def _cut_all(
     for (name, cut), part in zip(planned, parts, strict=True):
         crop = cut.render(part.image, left=part.left, top=part.top)
         try:
-            save_crop(crops_dir / name, crop, settings.jpeg_quality)
+            path = containment.inside(crops_dir, name)
+            save_crop(path, crop, settings.jpeg_quality)
         except ItemError as error:
             result.failures.append((name, str(error)))
         else:
@@ -155,7 +160,8 @@ def save_crop(path: Path, crop: Image.Image, jpeg_quality: int) -> None:
     """Writes a crop as JPEG, without any metadata of the image it comes from.
 
     Raises:
-        ItemError: this crop cannot be written: its name or its sides are too long.
+        ItemError: this crop cannot be written: the disk has no files of its name, or
+            its sides are too long.
         StorageError: no crop can be written: the folder or the disk refuses.
     """
     data = _encode(crop, jpeg_quality)
@@ -164,8 +170,8 @@ def save_crop(path: Path, crop: Image.Image, jpeg_quality: int) -> None:
             file.write(data)
     except StorageError as error:
         cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:
-            raise ItemError("the crop's name is too long for this disk") from error
+        if isinstance(cause, OSError) and cause.errno in _NAME_REFUSED:
+            raise ItemError(f"its name is refused: {cause.strerror}") from error
         raise
 
 

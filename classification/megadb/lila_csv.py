@@ -385,8 +385,7 @@ def _datasets(connection: duckdb.DuckDBPyConnection) -> list[str]:
     known: dict[str, str] = {}
     for dataset, row in found:
         where = f"row {row}, column {_DATASET}"
-        if "/" in layout.checked_name(dataset, where=where):
-            raise ArtifactError(f"{dataset!r} holds a /", where=where)
+        layout.checked_dataset(dataset, where=where)
         first = known.setdefault(normal(dataset), dataset)
         if first != dataset:
             raise ArtifactError(

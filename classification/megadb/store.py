@@ -11,7 +11,7 @@ import msgspec
 
 from classification.artifacts import dataset_list, image_table
 from classification.megadb.reading import MetadataStore
-from classification.runtime import locking
+from classification.runtime import containment, locking
 from classification.runtime.errors import ConfigurationError
 from taxonomy.graph import normal
 
@@ -87,7 +87,8 @@ def check_name(megadb: Path, dataset: str) -> None:
     """
     image_table.path_of(megadb, dataset)
     for known in read_entries(megadb):
-        if known != dataset and normal(known) == normal(dataset):
+        same = containment.fold(normal(known)) == containment.fold(normal(dataset))
+        if known != dataset and same:
             raise ConfigurationError(
                 f"{megadb} holds a dataset {known!r}, and names are compared without "
                 f"case; import it as {known!r}, or choose another name"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import os
@@ -106,8 +107,8 @@ def _open_temporary(path: Path, *, is_lasting: bool) -> tuple[BinaryIO, Path]:
     """Opens the file that is to become ``path``.
 
     Its name follows from that of ``path``, so that what a killed run left is written
-    over by the next one. It is locked while it is open; who finds it locked, or is to
-    keep it for longer than it is open, takes another name.
+    over by the next one. It is locked while it is open; who finds it locked, or finds a
+    link there, or is to keep it for longer than it is open, takes another name.
     """
     if not is_lasting and _CAN_LOCK:
         digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
@@ -115,11 +116,14 @@ def _open_temporary(path: Path, *, is_lasting: bool) -> tuple[BinaryIO, Path]:
         try:
             file = locking.open_locked(temporary, busy=_TAKEN)
         except StorageError as error:
-            if isinstance(error.__cause__, OSError):
-                raise error.__cause__ from None
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno != errno.ELOOP:
+                raise cause from None
         else:
-            file.truncate()
-            return file, temporary
+            if os.fstat(file.fileno()).st_nlink == 1:
+                file.truncate()
+                return file, temporary
+            file.close()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ct-", suffix=".tmp")
     return os.fdopen(handle, "wb"), Path(name)
 

@@ -30,6 +30,8 @@ EXIT_BUG = 3  # anything unforeseen; traceback printed
 EXIT_TOO_MANY_FAILURES = 4  # TooManyFailuresError
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
+_LONGEST_LINE = 2000
+
 P = ParamSpec("P")
 ArgumentsT = TypeVar("ArgumentsT", bound=argparse.Namespace)
 
@@ -288,7 +290,7 @@ def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) ->
     except BrokenPipeError:  # ``| head`` has read enough
         _discard_stdout()
     except PipelineError as error:
-        _logger.error("error: %s", one_line(str(error)))  # noqa: TRY400 - one line, no traceback
+        _logger.error("error: %s", error_line(error))  # noqa: TRY400 - one line, no traceback
         return error.exit_code
     except KeyboardInterrupt:
         _logger.error("interrupted; finished items are kept, run again to go on")  # noqa: TRY400 - nothing to trace
@@ -304,6 +306,16 @@ def _discard_stdout() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def error_line(error: PipelineError) -> str:
+    """Returns what is shown of an error: one line, of a length that a person reads."""
+    text = one_line(str(error))
+    if len(text) <= _LONGEST_LINE:
+        return text
+    half = _LONGEST_LINE // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]} … {left_out} more characters … {text[-half:]}"
 
 
 def one_line(text: str) -> str:

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# A link is not followed: whoever can put one there would choose what is written over.
+_FLAGS = (
+    os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+)
+
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
@@ -47,12 +52,11 @@ def open_locked(path: Path, *, busy: str) -> BinaryIO:
         busy: what to say where another run holds it.
 
     Raises:
-        StorageError: it cannot be written, or another run holds it.
+        StorageError: it cannot be written, is a link, or another run holds it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        file = path.open("r+b")
+        file = os.fdopen(os.open(path, _FLAGS, 0o666), "r+b")
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"cannot write {path}: {reason}") from error

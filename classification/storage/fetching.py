@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from classification.runtime import parallel
+from classification.runtime import containment, parallel
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ItemError, StorageError
 from classification.storage.local import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from classification.artifacts.step_log import StepLog
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 IMAGES, EXISTING = "images", "images_existing"
 LINKED, FETCHED, FAILED = "images_linked", "images_fetched", "images_failed"
+_FAILED_NAMES = "images_failed_download"
 
 _AHEAD = 64
 
@@ -60,11 +61,14 @@ class Folder:
         existing: says which files it has, by their names relative to it.
         at_hand: another folder that may hold a file of the same name, which is linked
             instead of fetched; or None.
+        alike: targets that a disk may take for an earlier one, each with that one; they
+            fail, since they could replace it.
     """
 
     path: Path
     existing: Names
     at_hand: Path | None = None
+    alike: Mapping[str, str] = field(default_factory=dict)
 
 
 class _How(Enum):
@@ -103,8 +107,7 @@ def fetch_missing(
         StorageError: the disk is full or out of order, or the store does not answer.
     """
     log.counts |= dict.fromkeys((IMAGES, EXISTING, LINKED, FETCHED, FAILED), 0)
-    failed: list[str] = []
-    log.extra["images_failed_download"] = failed
+    log.extra[_FAILED_NAMES] = []
     fetch = partial(_fetch, store=store, folder=folder)
     missing = _find_missing(errands, folder, log)
     # Results are a few words each; one image that is tried again holds up no others.
@@ -113,9 +116,7 @@ def fetch_missing(
         log.counts[LINKED] += result.how is _How.LINKED
         log.counts[FETCHED] += result.how is _How.FETCHED
         if result.reason:
-            log.counts[FAILED] += 1
-            log.failures.append((result.image, result.reason))
-            failed.append(result.image)
+            _note_failure(log, result.image, result.reason)
 
 
 def _find_missing(
@@ -123,15 +124,23 @@ def _find_missing(
 ) -> Iterator[Errand]:
     for errand in errands:
         log.counts[IMAGES] += 1
-        if errand.target in folder.existing:
+        if first := folder.alike.get(errand.target):
+            _note_failure(log, errand.image, containment.alike_reason(first))
+        elif errand.target in folder.existing:
             log.counts[EXISTING] += 1
         else:
             yield errand
 
 
+def _note_failure(log: StepLog, image: str, reason: str) -> None:
+    log.counts[FAILED] += 1
+    log.failures.append((image, reason))
+    log.extra[_FAILED_NAMES].append(image)
+
+
 def _fetch(errand: Errand, *, store: ImageStore, folder: Folder) -> _Result:
-    target = folder.path / errand.target
     try:
+        target = containment.inside(folder.path, errand.target)
         if folder.at_hand is not None and _link(folder.at_hand / errand.target, target):
             return _Result(errand.image, _How.LINKED)
         write_image(folder.path, errand.target, store.read(errand.image))
@@ -159,12 +168,12 @@ def write_image(folder: Path, name: str, data: bytes) -> None:
     """Writes an image into a folder, under its name there, whole.
 
     Raises:
-        ItemError: this one cannot be written: its name is too long for the disk, or a
-            file is where a folder should be.
+        ItemError: this one cannot be written: its name is refused, see ``containment``,
+            or a file is where a folder should be.
         StorageError: no file can.
     """
     try:
-        with replacing(folder / name, sync=False) as file:
+        with replacing(containment.inside(folder, name), sync=False) as file:
             file.write(data)
     except StorageError as error:
         cause = error.__cause__

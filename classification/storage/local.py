@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -63,6 +64,8 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError, ValueError, ItemError):
             return False
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return False  # no file has such a name
             raise StorageError(
                 f"cannot look for {self.root / name}: {error.strerror}"
             ) from error

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PREFIX = "cameratraps."
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +136,7 @@ def _number(properties: Mapping[str, str], key: str) -> int | None:
     text = properties.get(key)
     if text is None:
         return None
-    if not text.strip().isdecimal():
+    if not text.strip().isdecimal() or len(text) > _MOST_DIGITS:
         raise ModelError(f"{key}: a whole number expected, not {text!r}")
     return int(text)
 

@@ -564,3 +564,28 @@ def test_the_crops_are_the_same_without_the_partial_decoder(
     monkeypatch.setattr(jpeg, "load_decoder", lambda: None)
     place.run("--square-crops")
     assert place.files() == fast
+
+
+def test_a_folder_of_crops_that_is_a_link_leads_nowhere_else(place: Place) -> None:
+    outside = place.root / "outside"
+    outside.mkdir()
+    place.crops.mkdir()
+    (place.crops / "ds").symlink_to(outside)
+    for name in ("ds/a.jpg", "b.jpg"):
+        save_jpeg(place.images / name, photograph())
+    place.write({"ds/a.jpg": [box()], "b.jpg": [box()]})
+    assert place.run() == 0
+    assert list(outside.iterdir()) == []
+    assert list(place.files()) == [f"b.jpg___crop00_{SUFFIX}.jpg"]
+    [failure] = place.log()["failures"]
+    assert "leads over 'ds', a link out of " in failure["reason"]
+
+
+def test_names_alike_and_names_that_no_disk_has_fail_alone(place: Place) -> None:
+    names = ["a.jpg", "A.jpg", "./a.jpg", "nul.jpg", "x" * 240 + ".jpg", "y" * 300]
+    for name in names[:5]:
+        save_jpeg(place.images / name, photograph())
+    place.write({name: [box()] for name in names})
+    assert place.run() == 0
+    assert list(place.files()) == [f"a.jpg___crop00_{SUFFIX}.jpg"]
+    assert place.log()["counts"]["images_failed"] == 5

@@ -198,3 +198,21 @@ def test_nobody_says_where_the_images_are(capsys: Capture) -> None:
     assert "where are the images?" in capsys.readouterr().err
     assert run("txt", "list.txt", "saved", "-i", "wcs=images/wcs") == 1
     assert "the dataset 'idfg': nobody says" in capsys.readouterr().err
+
+
+def test_d39_names_that_a_disk_takes_for_one_are_fetched_once(base: Path) -> None:
+    for name in ("wcs/P/A.jpg", "wcs/con/a.jpg"):
+        path = base / "images" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"another")
+    (base / "list.txt").write_text("wcs/p/a.jpg\nwcs/P/A.jpg\nwcs/con/a.jpg\n")
+    assert run("txt", "list.txt", "saved", "--images-dir", "images") == 0
+    assert saved(base) == {"wcs/p/a.jpg": b"wcs/p/a.jpg"}
+    assert {one["item"]: one["reason"] for one in log(base)["failures"]} == {
+        "wcs/P/A.jpg": (
+            "some disks cannot tell its name from 'wcs/p/a.jpg', which stands before it"
+        ),
+        "wcs/con/a.jpg": (
+            "its name holds 'con', which is a device on Windows; rename it"
+        ),
+    }

@@ -230,3 +230,17 @@ def test_d35_what_is_asked_for_wrongly_is_a_usage_error(
         identify(logdir, *words)
     assert ending.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_datasets_whose_lists_a_disk_takes_for_one_share_it(
+    logdir: Path, capsys: Capture
+) -> None:
+    rows = [
+        ("a/1.jpg___crop00.jpg", "deer", [0.9, 0.1, 0.0]),
+        ("A/2.jpg___crop00.jpg", "deer", [0.9, 0.1, 0.0]),
+    ]
+    write(logdir / "outputs_test.csv.gz", rows)
+    assert identify(logdir, "--splits", "test", "-d") == 0
+    [listed] = logdir.glob("mislabeled_candidates_test_*.txt")
+    assert listed.read_text() == "A/2.jpg\na/1.jpg\n"
+    assert "a: listed with the images of A" in capsys.readouterr().err

@@ -87,3 +87,27 @@ def test_a_name_that_fits_on_no_line_is_said(tmp_path: Path, capsys: Capture) ->
     assert main([str(path)]) == 0
     assert (tmp_path / "d_images.txt").read_bytes() == b"c.jpg\n"
     assert "d/a\\nb.jpg" in capsys.readouterr().err
+
+
+def test_datasets_whose_lists_a_disk_takes_for_one_share_it(tmp_path: Path) -> None:
+    names = ["idfg/a.jpg", "IDFG/b.jpg"]
+    path = tmp_path / "run" / queried_images.FILENAME
+    queried_images.write(
+        path, {n: QueriedImage(n[:4], "elk", ("deer",)) for n in names}
+    )
+    assert run(path) == 0
+    [written] = path.parent.glob("*.txt")
+    assert sorted(image_list.read_text(written)) == ["a.jpg", "b.jpg"]
+
+
+def test_a_dataset_that_no_list_can_be_called_after_ends_the_run(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    dataset = "x" * 250
+    path = tmp_path / "run" / queried_images.FILENAME
+    queried_images.write(
+        path, {f"{dataset}/a": QueriedImage(dataset, "elk", ("deer",))}
+    )
+    assert run(path) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "is longer than 200 bytes" in line

@@ -224,3 +224,12 @@ def test_the_loop_is_closed(
         "Caltech/d/2.jpg": ("bird",),
         "Caltech/d/3.jpg": ("deer",),
     }
+
+
+def test_two_spellings_that_a_disk_takes_for_one_file_are_refused(
+    container: Path, capsys: Capture
+) -> None:
+    rows = "a.jpg,caf\u00e9,true,fox\nb.jpg,cafe\u0301,true,fox\n"
+    assert save(container, rows) == 1
+    assert "disks may take " in last_line(capsys)
+    assert not (container / "megadb_mislabeled").exists()

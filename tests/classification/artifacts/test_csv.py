@@ -89,3 +89,9 @@ def test_a_carriage_return_in_a_cell_reads_back(tmp_path: Path) -> None:
     assert [row.cells for row in _csv.read(path, columns=("a", "b"))] == [
         {"a": "1\r2", "b": "3"}
     ]
+
+
+def test_a_count_of_thousands_of_digits_is_none(tmp_path: Path) -> None:
+    (row,) = table(tmp_path / "t.csv", f"a,b\n{'9' * 5000},x\n")
+    with pytest.raises(ArtifactError, match="row 2, column a: a whole number"):
+        row.count("a")

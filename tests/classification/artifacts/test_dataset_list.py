@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_store_says_what_makes_one(tmp_path: Path) -> None:
     ("document", "message"),
     [
         ({"../x": {}}, "../x: '../x' leaves its folder"),
-        ({"a/b": {}}, "a/b: a dataset's name holds no /"),
+        ({"a/b": {}}, "a/b: 'a/b' names more than one folder"),
         ({"a": 1}, "a: Expected `object`, got `int`"),
         ({"a": {"root": 1}}, "a.root: Expected `str | null`, got `int`"),
         ({"a": {"images": -1}}, "a.images: Expected `int` >= 0"),

@@ -67,3 +67,10 @@ def test_what_breaks_the_format_has_an_address(
     with pytest.raises(ArtifactError) as refused:
         read(tmp_path, document, **options)
     assert str(refused.value).startswith(f"{tmp_path / 'list.json'}: {message}")
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_bytes(b'[{"file": "\xed\xa0\x80"}]')
+    with pytest.raises(ArtifactError, match="not JSON: "):
+        list(image_entries.read(path))

@@ -144,3 +144,8 @@ def test_what_is_no_such_struct_is_named(
     with pytest.raises(ArtifactError) as caught:
         _json.to_struct(document, Pair)
     assert str(caught.value) == message
+
+
+def test_a_key_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="a key that is no text: "):
+        _json.to_struct({"\ud800": 1}, Pair)

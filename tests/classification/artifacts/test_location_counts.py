@@ -37,5 +37,5 @@ def test_what_is_no_count_is_refused(images: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as refusal:
         list(location_counts.read(path))
     assert str(refusal.value) == (
-        f"{path}: row 2, column images: a number of images expected"
+        f"{path}: row 2, column images: a whole number expected"
     )

@@ -76,3 +76,13 @@ def test_damage_anywhere_is_an_error_of_one_line(start: int, tmp_path: Path) -> 
         _npz.read(path)
     except ArtifactError as error:
         assert "\n" not in str(error)  # noqa: PT017 - damage may fall on nothing
+
+
+def test_a_header_that_ends_early_is_refused(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    np.lib.format.write_array(whole, np.arange(3))
+    header = whole.getvalue().replace(b"(3,)", b"(3,(").replace(b"}", b" ")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", header)
+    with pytest.raises(ArtifactError, match="not an archive of arrays: "):
+        _npz.read(tmp_path / "a.npz")

@@ -310,3 +310,10 @@ def test_an_image_that_is_no_object_is_refused() -> None:
     with pytest.raises(ArtifactError) as refused:
         queried_images.from_dict({"ds/a.jpg": []})
     assert str(refused.value) == "ds/a.jpg: an object expected"
+
+
+def test_names_that_a_disk_may_take_for_one_are_told(tmp_path: Path) -> None:
+    path = tmp_path / queried_images.FILENAME
+    names = ["d/a.jpg", "d/b.jpg", "d/A.jpg"]
+    queried_images.write(path, {n: QueriedImage("d", "elk", ("deer",)) for n in names})
+    assert queried_images.open_file(path).alike() == {"d/a.jpg": "d/A.jpg"}

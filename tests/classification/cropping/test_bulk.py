@@ -13,6 +13,7 @@ from detection.boxes import Box
 from tests.world import photograph, save_jpeg
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pytest
@@ -33,9 +34,11 @@ def place(tmp_path: Path, *, check_existing: bool = False) -> Place:
     )
 
 
-def cut(jobs: list[Job], where: Place) -> StepLog:
+def cut(
+    jobs: list[Job], where: Place, alike: Mapping[str, str] | None = None
+) -> StepLog:
     log = StepLog(step="test")
-    bulk.cut_missing(iter(jobs), where, log)
+    bulk.cut_missing(iter(jobs), where, log, alike or {})
     return log
 
 
@@ -109,3 +112,25 @@ def test_options_are_said_in_the_words_of_the_flags() -> None:
         "check_crops_valid": False,
         "threads": 3,
     }
+
+
+def test_d39_an_image_that_a_disk_takes_for_another_fails_with_its_name(
+    tmp_path: Path,
+) -> None:
+    for name in ("a.jpg", "A.JPG"):
+        save_jpeg(tmp_path / "images" / name, photograph())
+    jobs = [
+        Job("a.jpg", wanted("a.jpg0.jpg")),
+        Job("A.JPG", wanted("A.JPG0.jpg")),
+        Job("A.jpg", []),
+    ]
+    alike = {"A.JPG": "a.jpg", "A.jpg": "a.jpg"}
+    for new in (1, 0):
+        log = cut(jobs, place(tmp_path), alike)
+        assert log.counts == {
+            "images": 2, "images_failed": 1, "crops": new, "crops_existing": 1 - new,
+        }  # fmt: skip
+        reason = "some disks cannot tell its name from 'a.jpg', which stands before it"
+        assert log.failures == [("A.JPG", reason)]
+        assert log.extra["images_failed_download_or_crop"] == ["A.JPG"]
+    assert [path.name for path in (tmp_path / "crops").iterdir()] == ["a.jpg0.jpg"]

@@ -60,8 +60,10 @@ def test_the_shape(words: list[str], shape: Shape) -> None:
 
 
 def test_threads_are_no_more_than_the_cores() -> None:
-    assert flags.threads_of(parse("-n", "5000")) == parallel.cores()
-    assert flags.threads_of(parse("-n", "1")) == 1
+    many = parse("-n", "5000")
+    assert flags.threads_of(many, are_distant=False) == parallel.cores()
+    assert flags.threads_of(many, are_distant=True) == 5000
+    assert flags.threads_of(parse("-n", "1"), are_distant=False) == 1
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,9 @@ def test_a_box_without_pixels_is_noted_and_the_others_are_cut(
 def test_a_name_too_long_fails_alone(store: Counting, tmp_path: Path) -> None:
     long = WantedCrop("x" * 260 + ".jpg", LEFT.box)
     result = reap(store, tmp_path, long, LEFT)
-    assert result.failures == [(long.name, "the crop's name is too long for this disk")]
+    assert result.failures == [
+        (long.name, "its name has a part of 264 bytes, and disks take 255")
+    ]
     assert result.new == 1
     assert [path.name for path in tmp_path.rglob("*.tmp")] == []
 

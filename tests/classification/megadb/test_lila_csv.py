@@ -358,7 +358,7 @@ def test_broken_rows_are_listed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a/b", "row 3, column dataset_name: 'a/b' holds a /"),
+        ("a/b", "row 3, column dataset_name: 'a/b' names more than one folder"),
         ("..", "row 3, column dataset_name: '..' leaves its folder"),
         (
             "ena24",

@@ -201,3 +201,20 @@ def test_two_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
         assert path.read_bytes() == b"two"
     assert path.read_bytes() == b"one"
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
+def test_a_link_in_the_place_of_the_half_written_file_is_not_written_through(
+    make: str, tmp_path: Path
+) -> None:
+    path, outside = tmp_path / "a" / "b.bin", tmp_path / "outside"
+    outside.write_bytes(b"kept")
+    path.parent.mkdir()
+    with replacing(path) as file:
+        [half_written] = path.parent.iterdir()
+        file.write(b"first")
+    getattr(half_written, make)(outside)
+    with replacing(path) as file:
+        file.write(b"second")
+    assert path.read_bytes() == b"second"
+    assert outside.read_bytes() == b"kept"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from classification.runtime import cli
 from classification.runtime.errors import (
+    ArtifactError,
     ConfigurationError,
     PipelineError,
     TooManyFailuresError,
@@ -322,3 +323,11 @@ def test_the_metadata_store_may_come_from_the_environment(
     monkeypatch.setenv(cli.MEGADB_VARIABLE, "theirs")
     assert parsed() == Path("theirs")
     assert parsed("--megadb", "mine") == Path("mine")
+
+
+def test_a_long_error_is_cut_in_its_middle() -> None:
+    line = cli.error_line(ArtifactError("x" * 100_000 + "\n", where="a.json"))
+    assert line.startswith("a.json: xxx")
+    assert line.endswith("xxx\\n")
+    assert " … " in line
+    assert len(line) < 2100

@@ -73,3 +73,10 @@ def test_a_file_is_changed_by_one_run_at_a_time(tmp_path: Path) -> None:
     with locking.exclusive(path):
         pass
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "outside")
+    with pytest.raises(StorageError, match=r"cannot write .*/lock"):
+        locking.open_locked(tmp_path / "lock", busy="busy")
+    assert not (tmp_path / "outside").exists()
