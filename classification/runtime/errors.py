@@ -5,6 +5,7 @@
     PipelineError                exit 1
     ├── ArtifactError            a file of the pipeline is missing or malformed
     ├── StorageError             an image store could not be reached or read
+    │   └── HeldError            another run is at the same work
     ├── ConfigurationError       options that parse but contradict each other
     ├── ModelError               a model that is missing, refused or of another kind
     │   └── MissingExtraError    a package of an extra is not installed
@@ -50,6 +51,10 @@ class ArtifactError(PipelineError):
 
 class StorageError(PipelineError):
     """An image store that cannot be reached or read."""
+
+
+class HeldError(StorageError):
+    """A file that another run holds."""
 
 
 class ConfigurationError(PipelineError):
