@@ -5,10 +5,11 @@ images it names. Writes one crop for each box of the category "animal" whose con
 reaches the threshold, and crop_detections_log_<time>.json, which says what failed and why.
 
 A crop is named after its image and the box's place in the image's list of boxes:
-a/b.jpg gives <crops>/a/b.jpg___crop00_md_v5a.0.0.pt.jpg. Crops that exist are kept,
-whatever options made them, so a run that was interrupted goes on where it was; an image
-none of whose crops is missing is not opened. After a power cut, --check-crops-valid finds
-crops that the disk lost.
+a/b.jpg gives <crops>/a/b.jpg___crop00_md_v5a.0.0.pt.jpg. Crops that exist are kept, so a
+run that was interrupted goes on where it was; an image none of whose crops is missing is
+not opened. <crops>/.crop_detections.json says how they were cut, and a run that cuts them
+in another way is refused. After a power cut, --check-crops-valid finds crops that the disk
+lost.
 
 Example:
   crop_detections.py detections.json crops --images-dir images --threshold 0.2 --square-crops
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from classification.artifacts.step_log import StepLog
     from classification.cropping.harvest import Settings
 
+STEP = "crop_detections"
 _UNKNOWN_DETECTOR = "unknown"
 
 _logger = logging.getLogger(__name__)
@@ -87,7 +89,7 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("crop_detections", __doc__)
+    parser = cli.Parser(STEP, __doc__)
     parser.add_argument(
         "detections_json", type=Path, help="boxes, as run_detector_batch writes them"
     )
@@ -139,8 +141,9 @@ def run(
     Raises:
         ArtifactError: the detections JSON breaks its format, or names files outside
             of the images folder.
-        ConfigurationError: the options contradict the file, or each other.
-        StorageError: the crops folder cannot be written.
+        ConfigurationError: the options contradict the file, each other, or the crops
+            that are there.
+        StorageError: the crops folder cannot be written, or another run is at the same.
         TooManyFailuresError: see ``cli.check_failures``.
     """
     store = _open_store(images_dir, options.container_url)
@@ -159,8 +162,10 @@ def run(
         settings=options.settings,
         threads=options.threads,
     )
-    bulk.cut_missing(_jobs(boxes, rule, log), place, log)
-    _finish(log, cropped_images_dir, logdir)
+    work = detections_json.resolve()
+    with bulk.filling(cropped_images_dir, options.settings, STEP, work):
+        bulk.cut_missing(_jobs(boxes, rule, log), place, log)
+        _finish(log, cropped_images_dir, logdir)
     cli.check_failures(
         log.counts["images_failed"], log.counts["images"], options.max_failures
     )
@@ -191,7 +196,7 @@ def _suffix(header: Header, detector_version: str | None) -> str:
 
 def _open_log(options: Options) -> StepLog:
     return step_log.StepLog(
-        step="crop_detections",
+        step=STEP,
         options=bulk.options_to_log(
             options.settings, threshold=options.threshold, threads=options.threads
         ),

@@ -15,8 +15,10 @@ Writes:
   when it is started again, and ends with the same bytes
 
 Only boxes of the category "animal" are cropped; those that people drew whatever the
-threshold, and --ignore-exif is about them alone. Crops that exist are kept. An image
-that the detector failed on is tried again by the next run with --run-detector.
+threshold, and --ignore-exif is about them alone. Crops that exist are kept;
+<crops>/.detect_and_crop.json says how they were cut, and a run that cuts them in another
+way is refused. An image that the detector failed on is tried again by the next run with
+--run-detector.
 
 Example:
   detect_and_crop.py run/queried_images.json -c mdcache --run-detector --megadb megadb --cropped-images-dir crops --square-crops --threshold 0.3
@@ -260,7 +262,10 @@ def run(paths: Paths, *, options: Options) -> None:
     undetected = queried.find_undetected(images.images(), boxes)
     store = _open_store(_datasets_to_read(undrawn, undetected, paths, options), paths)
     log = _start_log(options)
-    with _detected(undetected, boxes, store, options, log):
+    with (
+        _holding_crops(paths, options),
+        _detected(undetected, boxes, store, options, log),
+    ):
         if options.filling and undetected:
             changed = {dataset: undrawn[dataset] for dataset in undetected}
             boxes |= _open_cache(changed, paths, options)
@@ -285,6 +290,14 @@ def _check_outputs(paths: Paths, options: Options) -> None:
     for folder in (paths.logdir, paths.crops_dir):
         if folder is not None:
             check_writable(folder)
+
+
+def _holding_crops(paths: Paths, options: Options) -> AbstractContextManager[None]:
+    """Returns the block in which this run may add to the crops."""
+    if paths.crops_dir is None:
+        return nullcontext()
+    work = paths.queried_images.resolve()
+    return bulk.filling(paths.crops_dir, options.settings, STEP, work)
 
 
 def _open_cache(

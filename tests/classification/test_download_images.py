@@ -10,6 +10,7 @@ import pytest
 from classification.artifacts import dataset_list
 from classification.artifacts.dataset_list import DatasetEntry
 from classification.download_images import main
+from classification.runtime import locking
 from tests.web import Reply, serving, serving_folder
 
 if TYPE_CHECKING:
@@ -197,3 +198,17 @@ def test_nobody_says_where_the_images_are(capsys: Capture) -> None:
     assert "where are the images?" in capsys.readouterr().err
     assert run("txt", "list.txt", "saved", "-i", "wcs=images/wcs") == 1
     assert "the dataset 'idfg': nobody says" in capsys.readouterr().err
+
+
+def test_a_second_run_into_the_same_folder_ends_with_one_line(
+    base: Path, capsys: Capture
+) -> None:
+    with locking.only_run(base / "saved", "download_images", base / "list.txt"):
+        assert run("txt", "list.txt", "saved", "--images-dir", "images") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: another run of download_images is writing the same into saved; "
+        "wait for it to end"
+    )
+    assert saved(base) == {}
+    assert run("txt", "list.txt", "saved", "--images-dir", "images") == 0
+    assert len(saved(base)) == len(NAMES)
