@@ -63,7 +63,7 @@ from classification.megadb import query
 from classification.megadb.corrections import read_corrections
 from classification.megadb.presence import find_missing
 from classification.megadb.reading import MetadataStore
-from classification.runtime import cli, progress
+from classification.runtime import cli, locking, progress
 from classification.runtime.errors import ConfigurationError, in_file
 from classification.storage.opening import find_folders
 from taxonomy.graph import normal
@@ -91,6 +91,8 @@ _LEFT_OUT = {
     "images_of_labels_with_few_locs": "of labels with too few locations",
     "images_beyond_max_count": "beyond max_count",
 }
+
+STEP = "json_validator"
 
 _logger = logging.getLogger(__name__)
 
@@ -176,7 +178,7 @@ class _Selection:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("json_validator", __doc__)
+    parser = cli.Parser(STEP, __doc__)
     parser.add_argument(
         "label_spec_json", type=Path, help="what each label consists of"
     )
@@ -288,7 +290,8 @@ def run(
         elif output_dir is None:
             _print(request)
         else:
-            _query(store, request, output_dir, options)
+            with locking.only_run(output_dir, STEP):
+                _query(store, request, output_dir, options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -464,7 +467,7 @@ def _kinds_of(pairs: Sequence[DatasetLabel], datasets: Sequence[str]) -> frozens
 
 def _open_log(options: Options) -> StepLog:
     return step_log.StepLog(
-        step="json_validator",
+        step=STEP,
         options={
             "allow_multilabel": options.allow_multilabel,
             "single_parent_taxonomy": options.single_parent_taxonomy,
