@@ -72,9 +72,15 @@ class Child:
         """Ends it at once, with all it has started."""
         os.killpg(self.pid, signal.SIGKILL)
 
+    def stop(self) -> None:
+        """Stops it where it is, until it is let go."""
+        os.killpg(self.pid, signal.SIGSTOP)
+        while self.state() not in "TZ":
+            time.sleep(0.0005)
+
     def let_go(self) -> None:
-        """Lets a held child begin."""
-        os.kill(self.pid, signal.SIGCONT)
+        """Lets a held child begin, or a stopped one go on."""
+        os.killpg(self.pid, signal.SIGCONT)
 
     def state(self) -> str:
         """Returns the letter that the system has for what it is doing."""
