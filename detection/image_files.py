@@ -10,13 +10,13 @@ import hashlib
 import itertools
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 
 from classification.artifacts import image_list
 from classification.artifacts.layout import checked_name, is_image_name
+from classification.runtime import scratch
 from classification.runtime.errors import (
     ArtifactError,
     ConfigurationError,
@@ -186,23 +186,22 @@ class ImageList:
             StorageError: there is no room for the list in the temporary folder.
         """
         total, count, repeated, last = hashlib.sha256(), 0, 0, None
-        # It outlives this block as the object's own file, closed by __exit__.
-        spool = cast("BinaryIO", tempfile.TemporaryFile(prefix="ct-images-"))  # noqa: SIM115
-        try:
+
+        def lines() -> Iterator[bytes]:
+            nonlocal count, repeated, last
             for file in files:
                 if file.name == last:
                     repeated += 1
                     continue
                 line = json.dumps([file.name, file.path, file.problem]).encode() + b"\n"
                 total.update(line)
-                spool.write(line)
                 count, last = count + 1, file.name
+                yield line
+
+        try:
+            spool = scratch.write_down(lines())
         except OSError as error:
-            spool.close()
             raise StorageError(f"cannot list the images: {error.strerror}") from error
-        except BaseException:
-            spool.close()
-            raise
         return cls(spool, count, repeated, total.hexdigest())
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ from classification.runtime.errors import (
 )
 from detection import image_files
 from detection.image_files import ImageFile, ImageList
+from tests.disk import largest_file
 
 
 @pytest.fixture
@@ -244,3 +245,9 @@ def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as raised:
         ImageList.of(found)
     assert str(raised.value) == f"cannot list {tmp_path}: No such file or directory"
+
+
+def test_no_room_for_the_list_is_one_line() -> None:
+    images = [ImageFile(f"{number}.jpg", "x") for number in range(10)]
+    with largest_file(10), pytest.raises(StorageError, match=r"\(see TMPDIR\)$"):
+        ImageList.of(images)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NAMES: tuple[str, ...] = (  # in the order of the page
     "kills",
+    "no_space",
 )
 
 

@@ -57,7 +57,7 @@ class Bench:
         self._writer.prepare(folder, olds)
         child = self._server.start(
             *("tests.sweeps.writers", "write", self._name, str(folder)),
-            folder=folder,
+            folder=folder.parent,
             stderr=folder.with_suffix(".err"),
             is_held=True,
         )
@@ -65,11 +65,17 @@ class Bench:
 
     def points(self) -> list[Point]:
         """Returns the calls at which it can be disturbed."""
-        return injecting.points(self._server, self.prepare().child)
+        trial = self.prepare()
+        return injecting.points(self._server, trial.child, trial.folder)
 
     def meet(self, trial: Trial, point: Point, fault: str) -> int:
         """Disturbs the child of a trial; returns its exit code."""
         return injecting.meet(self._server, trial.child, point, fault)
+
+    def is_done(self, trial: Trial) -> bool:
+        """Says whether all is written."""
+        found = writers.contents(trial.folder)
+        return all(found.get(name) == whole for name, whole in self._whole.items())
 
     def judge(self, trial: Trial, counts: Counter[str], how: str) -> Iterator[str]:
         """Says what is wrong in a folder, and after another run."""

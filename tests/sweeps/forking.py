@@ -5,7 +5,8 @@ command can be killed hundreds of times. The server reads one JSON request a lin
 stdin and answers with one line::
 
     {"call": ["tests.sweeps.forking", "command", ["detection.x", ["a", "b"]]],
-     "folder": "/tmp/x", "stderr": "/tmp/x.err", "is_held": true}   ->  {"pid": 17}
+     "folder": "/tmp/x", "stderr": "/tmp/x.err", "is_held": true,
+     "scratch": null}                                           ->  {"pid": 17}
     {"wait": 17}                                                    ->  {"code": -9}
 
 A held child stops itself before it begins, until it gets SIGCONT.
@@ -20,6 +21,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from contextlib import contextmanager
@@ -89,12 +91,17 @@ class Child:
 
 
 class Server:
-    """The running server, seen from outside."""
+    """The running server, seen from outside.
+
+    Attributes:
+        root: where all that it sees can be seen, its own disks included.
+    """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self.root = Path(f"/proc/{process.pid}/root")
 
-    def start(
+    def start(  # noqa: PLR0913 - what a process is started with
         self,
         module: str,
         function: str,
@@ -102,14 +109,26 @@ class Server:
         folder: Path,
         stderr: Path,
         is_held: bool = False,
+        scratch: Path | None = None,
     ) -> Child:
-        """Forks a child that calls a function in a folder."""
+        """Forks a child that calls a function.
+
+        Args:
+            module: the function's module.
+            function: its name; it returns an exit code.
+            arguments: JSON values.
+            folder: where it works.
+            stderr: file for what it says.
+            is_held: stop it before it begins.
+            scratch: folder of its temporary files, if not the usual one.
+        """
         answer = self._ask(
             {
                 "call": [module, function, arguments],
                 "folder": str(folder),
                 "stderr": str(stderr),
                 "is_held": is_held,
+                "scratch": scratch and str(scratch),
             }
         )
         child = Child(answer["pid"], folder, stderr)
@@ -188,6 +207,8 @@ def _become(request: dict[str, Any]) -> None:
     os.dup2(os.open(request["stderr"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(2, 1)
     os.chdir(request["folder"])
+    tempfile.tempdir = request["scratch"]
+    os.environ["TMPDIR"] = request["scratch"] or tempfile.gettempdir()
     module, function, arguments = request["call"]
     work = getattr(importlib.import_module(module), function)
     if request["is_held"]:

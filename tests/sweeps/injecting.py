@@ -55,15 +55,21 @@ def missing() -> str:
         return "strace is not installed"
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace"
-        ended = subprocess.run(
-            [*_strace(trace, ["openat"], "error=EIO:when=1+"), "touch", trace],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        # It waits until it is spoken to, and then opens a file.
+        words = ["sh", "-c", f"read line; : <{trace}"]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as child:
+            fault = [*_strace(trace, ["openat"], "error=EIO:when=1+")]
+            with subprocess.Popen(
+                [*fault, "-p", str(child.pid)], stderr=subprocess.PIPE, text=True
+            ) as tracer:
+                time.sleep(0.5)
+                child.communicate(b"go\n")
+                _, said = tracer.communicate()
         if not trace.exists() or "INJECTED" not in trace.read_text(errors="replace"):
-            said = ended.stderr.strip().splitlines()
-            return f"strace injects no fault here: {said[-1] if said else 'no reason'}"
+            reason = said.strip().splitlines()[-1:] or ["no reason given"]
+            return f"strace injects no fault here: {reason[0]}"
     return ""
 
 
@@ -83,8 +89,8 @@ def _strace(trace: Path, calls: Iterable[str], fault: str = "") -> list[str]:
     ]
 
 
-def points(server: Server, child: Child) -> list[Point]:
-    """Returns the calls that touch the folder of a held child that is let go undisturbed.
+def points(server: Server, child: Child, folder: Path) -> list[Point]:
+    """Returns the calls that touch a folder, of a held child that is let go undisturbed.
 
     Those of its first thread, which writes: ``strace`` counts for each thread.
     """
@@ -96,7 +102,7 @@ def points(server: Server, child: Child) -> list[Point]:
         call = _LINE.match(line)
         if call and int(call["thread"]) == child.pid:
             counts[call["name"]] += 1
-            if str(child.folder) in line:
+            if str(folder) in line:
                 found.append(Point(call["name"], counts[call["name"]], line))
     return found
 

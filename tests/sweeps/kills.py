@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tests.sweeps import Outcome, forking, injecting, long_steps, writers
 from tests.sweeps.bench import Bench
+from tests.sweeps.step_bench import StepBench
 from tests.web import serving_folder
 
 if TYPE_CHECKING:
@@ -20,18 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.sweeps.forking import Child, Server
-    from tests.sweeps.long_steps import Step
 
 KILLS = 100
 KILLS_IN_A_ROW = 3
-FEW = (  # those of a tenth
+TRIES = 50
+FEW = (  # steps of a tenth
     *("crop_detections", "run_classifier", "import_metadata", "run_detector_batch"),
     *("detect_and_crop", "download_images"),
 )
-# What a step writes several times, each time whole.
-MAY_CHANGE = r"logs/run/|measured/|mdcache/|datasets\.json"
-HOLDS = re.compile(r"\.lock$|\.journal$")
-TRIES = 50
+HOLDS = re.compile(r"(?<!_log)\.lock$|\.journal$")
 
 
 def missing() -> str:
@@ -96,7 +94,7 @@ def _kill_steps(
     long_steps.make(server, folder, with_network=is_all)
     with serving_folder(folder / "in/images") as web:
         steps = [
-            _Killed(server, name, step, folder, web.url)
+            _Killed(StepBench(server, name, step, folder, web.url))
             for name, step in long_steps.STEPS.items()
             if is_all or name in FEW
         ]
@@ -114,98 +112,39 @@ def _kill_steps(
 class _Killed:
     """A step that is killed again and again."""
 
-    def __init__(
-        self, server: Server, name: str, step: Step, base: Path, url: str
-    ) -> None:
-        self.name = name
-        self._server = server
-        self._step = step
-        self._base = base
-        self._url = url
-        self._numbers = itertools.count()
-        began = time.monotonic()
-        self._whole_out = self._prepare()
-        code, said = self._finish(self._whole_out)
-        if code:
-            raise RuntimeError(f"{name} ended with {code}: {said}")
-        self._seconds = time.monotonic() - began
-        self._whole = long_steps.artifacts(self._whole_out)
-
-    def _prepare(self) -> Path:
-        place = self._base / "runs" / self.name / str(next(self._numbers))
-        return long_steps.prepare(place, self._base)
-
-    def _start(self, out: Path, *, is_held: bool = False, suffix: str = "") -> Child:
-        again = self._step.again
-        line = again(out) if again else self._step.line
-        line = line.replace("URL", self._url)
-        stderr = out.parent / f"said{suffix}"
-        return long_steps.start(self._server, line, out.parent, stderr, is_held=is_held)
-
-    def _finish(self, out: Path) -> tuple[int, str]:
-        child = self._start(out)
-        return self._server.wait(child), child.said
+    def __init__(self, bench: StepBench) -> None:
+        self.name = bench.name
+        self._bench = bench
+        bench.run_undisturbed(bench.prepare())
 
     def live(
         self, chance: random.Random, kills: int, counts: Counter[str]
     ) -> Iterator[str]:
         """Kills runs into one folder, then lets one end, and compares."""
-        out, kept = self._prepare(), None
+        out, kept = self._bench.prepare(), None
         for _ in range(KILLS_IN_A_ROW):
-            child = self._start(out)
-            time.sleep(chance.uniform(0.1, 0.7) * self._seconds)
+            child = self._bench.start(out)
+            time.sleep(chance.uniform(0.1, 0.7) * self._bench.seconds)
             child.kill()
-            if self._server.wait(child) != -signal.SIGKILL:
+            if self._bench.server.wait(child) != -signal.SIGKILL:
                 kept = None  # it was faster
                 break
             counts["steps killed"] += 1
-            kept = self._step.kept(out) if self._step.kept else None
-            yield from self._find_torn(out, counts)
+            kept = self._bench.kept(out)
+            yield from self._bench.find_torn(out, counts)
             if counts["steps killed"] >= kills:
                 break
-        yield from self._end(out, kept, counts)
-
-    def _find_torn(self, out: Path, counts: Counter[str]) -> Iterator[str]:
-        for name, content in long_steps.artifacts(out).items():
-            if name not in self._whole and not name.startswith("logs/run/ckpt"):
-                continue  # a journal, a lock, a temporary file
-            is_final = content == self._whole.get(name)
-            may_change = re.search(MAY_CHANGE, name)
-            if not is_final and not (may_change and long_steps.is_whole(name, content)):
-                counts["artifacts torn"] += 1
-                yield f"{self.name}: {name} is torn"
-
-    def _end(self, out: Path, kept: int | None, counts: Counter[str]) -> Iterator[str]:
-        """Lets a run end, and compares what there is with an undisturbed run."""
-        code, said = self._finish(out)
-        counts["ends"] += 1
-        found = long_steps.artifacts(out)
-        different = {
-            name
-            for name in self._whole.keys() | found.keys()
-            if found.get(name) != self._whole.get(name)
-        }
-        counts["ends identical"] += code == 0 and not different
-        if code:
-            yield f"{self.name}: ended with {code} after kills: {said}"
-        if different:
-            yield f"{self.name}: {sorted(different)} differ after kills"
-        if code == 0 and kept is not None and self._step.taken_over:
-            over = self._step.taken_over(long_steps.newest_log(out), said)
-            counts["units done"] += kept
-            counts["units again"] += max(0, kept - over)
-            if over < kept:
-                yield f"{self.name}: {kept} units were done, {over} were taken over"
+        yield from self._bench.end(out, kept, counts)
 
     def meet_itself(self, counts: Counter[str]) -> Iterator[str]:
         """Starts a run while another is at work on the same output."""
-        if self._step.again:
+        if self._bench.step.again:
             return  # each run has a folder of its own
         out, first = self._stop_at_work()
-        second = self._start(out, suffix="2")
-        code = self._server.wait(second)
+        second = self._bench.start(out, suffix="2")
+        code = self._bench.server.wait(second)
         first.kill()
-        self._server.wait(first)
+        self._bench.server.wait(first)
         last = second.said.splitlines()[-1]
         is_refused = code == 1 and last.startswith("error: another ")
         counts["second runs"] += 1
@@ -216,15 +155,15 @@ class _Killed:
     def _stop_at_work(self) -> tuple[Path, Child]:
         """Returns a run that was stopped while it held its output."""
         for _ in range(TRIES):
-            out = self._prepare()
-            child = self._start(out)
+            out = self._bench.prepare()
+            child = self._bench.start(out)
             while child.state() != "Z" and not _holds(out):
                 pass  # it may be at work for milliseconds
             child.stop()
             if _holds(out):
                 return out, child
             child.kill()
-            self._server.wait(child)
+            self._bench.server.wait(child)
         raise RuntimeError(f"{self.name} never held its output")
 
 

@@ -238,7 +238,7 @@ def prepare(folder: Path, base: Path) -> Path:
 
 
 def start(
-    server: Server, line: str, folder: Path, stderr: Path, *, is_held: bool = False
+    server: Server, line: str, folder: Path, stderr: Path, scratch: Path | None = None
 ) -> Child:
     """Starts a step in a folder."""
     name, *words = line.split()
@@ -246,7 +246,7 @@ def start(
         *("tests.sweeps.forking", "command", name, words),
         folder=folder,
         stderr=stderr,
-        is_held=is_held,
+        scratch=scratch,
     )
 
 

@@ -12,6 +12,7 @@ from classification.cropping.listing import NameList, crops_of, images_below
 from classification.runtime.errors import ArtifactError, StorageError
 from detection.boxes import Box
 from detection.records import Detection, ImageDetections
+from tests.disk import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,3 +90,8 @@ def test_a_list_gives_back_its_names(names: list[str], size: int, start: int) ->
 def test_other_names_have_another_digest() -> None:
     with NameList.collect(["a", "b"]) as one, NameList.collect(["ab"]) as other:
         assert one.sha256 != other.sha256
+
+
+def test_no_room_for_the_list_is_one_line() -> None:
+    with largest_file(10), pytest.raises(StorageError, match=r"\(see TMPDIR\)$"):
+        NameList.collect(["a.jpg"] * 10)
