@@ -38,7 +38,7 @@ from classification.artifacts import (
 )
 from classification.labels.aggregation import Aggregation
 from classification.labels.rollup import RollUp
-from classification.runtime import cli, progress
+from classification.runtime import cli, locking, progress
 from classification.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -146,9 +146,10 @@ def run(
         if len(read) == 1
         else RollUp.plan(results.categories, read, fall_back_threshold)
     )
-    rows = predictions.write(output_csv, plan.targets, _sum_up(results, plan))
-    predictions_info.tell(output_csv, calibration)
-    label_index.write(output_label_index, plan.targets)
+    with locking.exclusive(output_csv):
+        rows = predictions.write(output_csv, plan.targets, _sum_up(results, plan))
+        predictions_info.tell(output_csv, calibration)
+        label_index.write(output_label_index, plan.targets)
     _logger.info(
         "wrote %s: %d crops, %d categories summed to %d targets; their names are in %s",
         output_csv,

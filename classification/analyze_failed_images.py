@@ -24,7 +24,6 @@ import argparse
 import csv
 import logging
 import sys
-import tempfile
 from collections import Counter, deque
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +34,7 @@ from classification.artifacts import image_list, image_status
 from classification.artifacts.image_status import Status
 from classification.cropping import diagnosis
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.runtime import addresses, cli, parallel, progress
+from classification.runtime import addresses, cli, parallel, progress, scratch
 from classification.runtime.errors import ArtifactError
 from classification.storage import azure, download, flags, places
 from classification.storage.places import Place
@@ -197,8 +196,8 @@ def _read_names(
 ) -> list[str]:
     if not addresses.is_address(url_or_path):
         return image_list.read_any(Path(url_or_path), json_keys)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "list"
+    with scratch.folder("ct-list-") as folder:
+        copy = folder / "list"
         download.fetch(url_or_path, copy, patience=patience)
         try:
             return image_list.read_any(copy, json_keys)

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ from classification.artifacts import (
 )
 from classification.artifacts.detection_cache import Spelling
 from classification.artifacts.step_log import StepLog
-from classification.runtime import cli, progress
+from classification.runtime import cli, progress, scratch
 from classification.runtime.addresses import shown
 from classification.runtime.errors import ArtifactError, ConfigurationError
 from classification.storage import download, unzipping
@@ -202,8 +201,8 @@ def _open_log(json_file: Path, options: Options) -> StepLog:
 @contextmanager
 def _unpacked(json_file: Path, file_format: str | None, log: StepLog) -> Iterator[Path]:
     """Gives the detections JSON itself, for as long as the block lasts."""
-    with tempfile.TemporaryDirectory(prefix="ct-cache-") as folder:
-        temporary = Path(folder) / "detections.json"
+    with scratch.folder("ct-cache-") as folder:
+        temporary = folder / "detections.json"
         if unzipping.is_zip(json_file):
             unzipping.extract_json(json_file, temporary)
             json_file = temporary

@@ -56,7 +56,7 @@ from classification.dataset import counting, rows
 from classification.dataset.counts import Fractions
 from classification.megadb import spanning
 from classification.megadb.reading import MetadataStore
-from classification.runtime import cli, progress, tables
+from classification.runtime import cli, locking, progress, tables
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from classification.runtime.name_set import NameSet
 
@@ -277,17 +277,19 @@ def run(
     """Makes the table of crops, the splits, or both.
 
     Raises:
-        PipelineError: a file that is missing or breaks its format, or nothing to split.
+        PipelineError: a file that is missing or breaks its format, nothing to split, or
+            another run that writes into the folder.
     """
     taken_over = _read_match(match)
     log = step_log.StepLog(
         step=STEP, options=_options_to_log(output_dir, sources, splitting)
     )
-    if sources:
-        _make_csv(output_dir, sources, taken_over, log)
-    if splitting:
-        _make_splits(output_dir, splitting, taken_over, log)
-    _logger.info("log: %s", step_log.write(logdir, log))
+    with locking.only_run(output_dir, STEP):
+        if sources:
+            _make_csv(output_dir, sources, taken_over, log)
+        if splitting:
+            _make_splits(output_dir, splitting, taken_over, log)
+        _logger.info("log: %s", step_log.write(logdir, log))
 
 
 def _options_to_log(

@@ -5,10 +5,11 @@ images it names. Writes one crop for each box of the category "animal" whose con
 reaches the threshold, and crop_detections_log_<time>.json, which says what failed and why.
 
 A crop is named after its image and the box's place in the image's list of boxes:
-a/b.jpg gives <crops>/a/b.jpg___crop00_md_v5a.0.0.pt.jpg. Crops that exist are kept,
-whatever options made them, so a run that was interrupted goes on where it was; an image
-none of whose crops is missing is not opened. After a power cut, --check-crops-valid finds
-crops that the disk lost.
+a/b.jpg gives <crops>/a/b.jpg___crop00_md_v5a.0.0.pt.jpg. Crops that exist are kept, so a
+run that was interrupted goes on where it was; an image none of whose crops is missing is
+not opened. <crops>/.crop_detections.json says how they were cut, and a run that cuts them
+in another way is refused. After a power cut, --check-crops-valid finds crops that the disk
+lost.
 
 With --shard 3/10 it cuts the crops of the third tenth of the images alone, into the same
 folder. The same line without --shard finds at the end whether all is there, and cuts what
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from classification.storage.digests import Md5
     from classification.storage.places import Manner, Place, Places
 
+STEP = "crop_detections"
 _UNKNOWN_DETECTOR = "unknown"
 
 _logger = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("crop_detections", __doc__)
+    parser = cli.Parser(STEP, __doc__)
     parser.add_argument(
         "detections_json", type=Path, help="boxes, as run_detector_batch writes them"
     )
@@ -159,8 +161,9 @@ def run(
     Raises:
         ArtifactError: the detections JSON breaks its format, or names files outside
             of the images folder.
-        ConfigurationError: the options contradict the file, or each other.
-        StorageError: the crops folder cannot be written.
+        ConfigurationError: the options contradict the file, each other, or the crops
+            that are there.
+        StorageError: the crops folder cannot be written, or another run is at the same.
         TooManyFailuresError: see ``cli.check_failures``.
     """
     if options.job is not None:
@@ -182,11 +185,13 @@ def run(
         threads=options.threads,
     )
     jobs = _jobs(boxes, rule, log, options.shard)
-    try:
-        bulk.cut_missing(jobs, place, log, boxes.alike())
-    finally:
-        log.extra["num_new_downloads"] = store.fetched
-    _finish(log, cropped_images_dir, logdir)
+    work = (detections_json.resolve(), options.shard)
+    with bulk.filling(cropped_images_dir, options.settings, STEP, *work):
+        try:
+            bulk.cut_missing(jobs, place, log, boxes.alike())
+        finally:
+            log.extra["num_new_downloads"] = store.fetched
+        _finish(log, cropped_images_dir, logdir)
     cli.check_failures(
         log.counts["images_failed"], log.counts["images"], options.max_failures
     )
@@ -212,7 +217,7 @@ def _suffix(header: Header, detector_version: str | None) -> str:
 
 def _open_log(options: Options) -> StepLog:
     return step_log.StepLog(
-        step="crop_detections",
+        step=STEP,
         shard=options.shard,
         options=bulk.options_to_log(
             options.settings, threshold=options.threshold, threads=options.threads

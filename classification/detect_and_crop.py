@@ -15,8 +15,10 @@ Writes:
   when it is started again, and ends with the same bytes
 
 Only boxes of the category "animal" are cropped; those that people drew whatever the
-threshold, and --ignore-exif is about them alone. Crops that exist are kept. An image
-that the detector failed on is tried again by the next run with --run-detector.
+threshold, and --ignore-exif is about them alone. Crops that exist are kept;
+<crops>/.detect_and_crop.json says how they were cut, and a run that cuts them in another
+way is refused. An image that the detector failed on is tried again by the next run with
+--run-detector.
 
 With --shard 3/10 it does the third tenth of the work alone. What its detector finds goes
 into a cache of its own, DIR/shard-003-of-010, and merge_shards DIR puts the ten into the
@@ -278,7 +280,10 @@ def run(paths: Paths, *, options: Options) -> None:
     datasets = _datasets_to_read(undrawn, undetected, paths, options)
     store = _open_store(datasets, paths, options)
     log = _start_log(options)
-    with _detected(own, boxes, store, options, log):
+    with (
+        _holding_crops(paths, options),
+        _detected(own, boxes, store, options, log),
+    ):
         found: dict[str, CachedBoxes] = {}
         if options.filling:
             found = _open_cache(own.wanted(undrawn), options.filling.cache_dir, options)
@@ -316,6 +321,14 @@ def _check_outputs(paths: Paths, options: Options) -> None:
     for folder in (paths.logdir, paths.crops_dir, options.manner.keep):
         if folder is not None:
             check_writable(folder)
+
+
+def _holding_crops(paths: Paths, options: Options) -> AbstractContextManager[None]:
+    """Returns the block in which this run may add to the crops."""
+    if paths.crops_dir is None:
+        return nullcontext()
+    work = paths.queried_images.resolve()
+    return bulk.filling(paths.crops_dir, options.settings, STEP, work, options.shard)
 
 
 def _open_cache(

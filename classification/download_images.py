@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal
 
 from classification.artifacts import dataset_list, image_entries, image_list, step_log
 from classification.cropping.existing import ExistingCrops
-from classification.runtime import cli, containment, progress
+from classification.runtime import cli, containment, locking, progress
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ArtifactError
 from classification.storage import fetching, flags, places
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from classification.storage import ImageStore
     from classification.storage.digests import Md5
     from classification.storage.places import Manner, Place
+
+STEP = "download_images"
 
 _logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("download_images", __doc__)
+    parser = cli.Parser(STEP, __doc__)
     parser.add_argument("type", choices=["json", "txt"], help="what the list is")
     parser.add_argument("file_list", type=Path, help="the list of images")
     parser.add_argument(
@@ -166,7 +168,8 @@ def run(
         ArtifactError: the list breaks its format, or two images are to be saved under
             one name.
         ConfigurationError: a dataset is nowhere.
-        StorageError: the folder cannot be written, or a store does not answer.
+        StorageError: the folder cannot be written, a store does not answer, or another
+            run fetches the same list into the folder.
         TooManyFailuresError: see ``cli.check_failures``.
     """
     entries = {} if options.megadb is None else dataset_list.read(options.megadb)
@@ -180,16 +183,17 @@ def run(
         at_hand=options.at_hand,
         alike=containment.find_alike(errand.target for errand in errands),
     )
-    try:
-        fetching.fetch_missing(
-            progress.track(errands, total=len(errands), unit="images"),
-            store,
-            folder,
-            threads=options.threads,
-            log=log,
-        )
-    finally:
-        _finish(log, store_dir, logdir)
+    with locking.only_run(store_dir, STEP, file_list.resolve()):
+        try:
+            fetching.fetch_missing(
+                progress.track(errands, total=len(errands), unit="images"),
+                store,
+                folder,
+                threads=options.threads,
+                log=log,
+            )
+        finally:
+            _finish(log, store_dir, logdir)
     failed = log.counts[fetching.FAILED]
     cli.check_failures(failed, len(errands), options.max_failures)
 
@@ -237,7 +241,7 @@ def _open_store(errands: Iterable[Errand], options: Options) -> ImageStore:
 
 def _open_log(listing: Listing, options: Options) -> StepLog:
     return step_log.StepLog(
-        step="download_images",
+        step=STEP,
         options={
             "type": listing.kind,
             "only_new_images": listing.only_new_images,

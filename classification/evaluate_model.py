@@ -51,7 +51,7 @@ from classification.labels.wording import some_of
 from classification.modeling import evaluating, trained
 from classification.modeling.inference import Resources
 from classification.modeling.trained import Subject
-from classification.runtime import atomic, cli, parallel
+from classification.runtime import atomic, cli, locking, parallel
 from classification.runtime.errors import ConfigurationError, in_file
 from classification.storage.local import LocalStore
 
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from classification.labels.kinship import Kinship
     from classification.modeling.evaluating import Found
     from classification.modeling.inference import Classifier
+
+STEP = "evaluate_model"
 
 _logger = logging.getLogger(__name__)
 
@@ -134,7 +136,7 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("evaluate_model", __doc__)
+    parser = cli.Parser(STEP, __doc__)
     parser.add_argument("params_json", type=Path, help="params.json of a training run")
     parser.add_argument(
         "ckpt_path",
@@ -257,7 +259,7 @@ def run(params_json: Path, ckpt_path: Path, output_dir: Path, options: Options) 
         ConfigurationError: the classifier, the labels and the mapping do not belong
             together, or a folder of params.json is not there.
         ModelError: the model is missing, damaged or refused.
-        StorageError: nothing can be written into the output folder.
+        StorageError: nothing can be written into the output folder, or another run does.
         TooManyFailuresError: see ``cli.check_failures``.
     """
     params = run_params.read(params_json)
@@ -284,11 +286,13 @@ def run(params_json: Path, ckpt_path: Path, output_dir: Path, options: Options) 
         return
     log = _open_log(params_json, subject, classifier, options)
     examples = _read_examples(dataset_dir, params, options)
-    found = _measure(classifier, examples, LocalStore(crops_dir), output_dir, options)
-    log.failures += found.failures
-    log.notes += found.notes
-    log.counts |= {"crops": found.crops, "failed": len(found.failures)}
-    path = step_log.write(output_dir, log)
+    store = LocalStore(crops_dir)
+    with locking.only_run(output_dir, STEP):
+        found = _measure(classifier, examples, store, output_dir, options)
+        log.failures += found.failures
+        log.notes += found.notes
+        log.counts |= {"crops": found.crops, "failed": len(found.failures)}
+        path = step_log.write(output_dir, log)
     _logger.info(
         "%d crops, %d failed; wrote %s; log: %s",
         found.crops,
@@ -379,7 +383,7 @@ def _open_log(
     params_json: Path, subject: Subject, classifier: Classifier, options: Options
 ) -> StepLog:
     return StepLog(
-        step="evaluate_model",
+        step=STEP,
         options={
             "params_json": str(params_json),
             "model": str(subject.path),

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, get_args
 from classification.artifacts import label_index, run_params
 from classification.modeling import manifest, provenance
 from classification.modeling.catalog import Padding
-from classification.runtime import cli
+from classification.runtime import cli, locking
 from classification.runtime.errors import ArtifactError, ConfigurationError, ModelError
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def run(checkpoint: Path, outputs: Sequence[Path], *, options: Options) -> None:
     network = _network(checkpoint, saved, facts)
     for output in outputs:
         calibrated = _is_calibrated(output)
-        _tell(output, export.export(network, output, facts))
+        with locking.exclusive(output):
+            _tell(output, export.export(network, output, facts))
         if calibrated:
             _logger.warning(
                 "%s was calibrated and is no longer; calibrate_classifier does it again",

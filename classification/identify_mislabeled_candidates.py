@@ -44,7 +44,7 @@ from classification.dataset.counts import SPLITS
 from classification.labels import auditing
 from classification.labels.merging import dataset_of
 from classification.measuring import answers
-from classification.runtime import cli, containment
+from classification.runtime import cli, containment, locking
 from classification.runtime.atomic import together
 from classification.runtime.errors import (
     ArtifactError,
@@ -145,10 +145,10 @@ def run(logdir: Path, options: Options) -> None:
     splits = list(dict.fromkeys(options.splits))
     found = [_judge(logdir, split, options) for split in splits]
     candidates = [candidate for one in found for candidate in one.candidates]
-    with together():
+    path = logdir / mislabeled_candidates.FILENAME
+    with locking.exclusive(path), together():
         for one in found:
             _write_lists(logdir, one, with_dataset=options.with_dataset)
-        path = logdir / mislabeled_candidates.FILENAME
         mislabeled_candidates.write(path, candidates)
     counts = ", ".join(
         f"{one.split}: {len(one.candidates)} of {one.crops}" for one in found

@@ -63,7 +63,7 @@ from classification.megadb import query
 from classification.megadb.corrections import read_corrections
 from classification.megadb.presence import find_missing
 from classification.megadb.reading import MetadataStore
-from classification.runtime import cli, progress
+from classification.runtime import cli, locking, progress
 from classification.runtime.errors import ConfigurationError, in_file
 from classification.storage import flags as places_flags
 from classification.storage import holdings, places
@@ -96,6 +96,8 @@ _LEFT_OUT = {
     "images_of_labels_with_few_locs": "of labels with too few locations",
     "images_beyond_max_count": "beyond max_count",
 }
+
+STEP = "json_validator"
 
 _logger = logging.getLogger(__name__)
 
@@ -200,7 +202,7 @@ class _Selection:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("json_validator", __doc__)
+    parser = cli.Parser(STEP, __doc__)
     parser.add_argument(
         "label_spec_json", type=Path, help="what each label consists of"
     )
@@ -322,7 +324,8 @@ def run(
         elif output_dir is None:
             _print(request)
         else:
-            _query(store, request, output_dir, options)
+            with locking.only_run(output_dir, STEP):
+                _query(store, request, output_dir, options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -525,7 +528,7 @@ def _kinds_of(pairs: Sequence[DatasetLabel], datasets: Sequence[str]) -> frozens
 
 def _open_log(options: Options) -> StepLog:
     return step_log.StepLog(
-        step="json_validator",
+        step=STEP,
         options={
             "allow_multilabel": options.allow_multilabel,
             "single_parent_taxonomy": options.single_parent_taxonomy,

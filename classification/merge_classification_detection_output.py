@@ -51,7 +51,7 @@ from classification.labels.joining import Joiner, Queried, gather
 from classification.labels.merging import Classifier, Place, Rule, dataset_of
 from classification.labels.wording import some_of
 from classification.modeling import manifest
-from classification.runtime import cli, progress
+from classification.runtime import cli, locking, progress
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from classification.storage.crop_table import ClassifiedCrop, open_table
 
@@ -251,7 +251,7 @@ def run(paths: Paths, *, options: Options) -> None:
             )
         least = _read_thresholds(paths.thresholds, names)
         options = replace(options, rule=replace(options.rule, least=least))
-    with open_table() as crops:
+    with locking.exclusive(paths.output), open_table() as crops:
         if isinstance(paths.boxes, Path):
             boxes = detections.open_file(paths.boxes)
             _refuse_classified(boxes)

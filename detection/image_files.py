@@ -10,14 +10,14 @@ import hashlib
 import itertools
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from classification.artifacts import image_list
 from classification.artifacts.layout import checked_name, is_image_name
+from classification.runtime import scratch
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import (
     ArtifactError,
@@ -221,23 +221,22 @@ class ImageList:
             StorageError: there is no room for the list in the temporary folder.
         """
         total, count, repeated, last = hashlib.sha256(), 0, 0, ImageFile("", "")
-        # It outlives this block as the object's own file, closed by __exit__.
-        spool = cast("BinaryIO", tempfile.TemporaryFile(prefix="ct-images-"))  # noqa: SIM115
-        try:
+
+        def lines() -> Iterator[bytes]:
+            nonlocal count, repeated, last
             for file in files:
                 if file.name == last.name and count:
                     _refuse_hidden_difference(last, file)
                     repeated += 1
                     continue
                 total.update(_line(file.name, _without_token(file), file.problem))
-                spool.write(_line(file.name, file.path, file.problem))
                 count, last = count + 1, file
+                yield _line(file.name, file.path, file.problem)
+
+        try:
+            spool = scratch.write_down(lines())
         except OSError as error:
-            spool.close()
             raise StorageError(f"cannot list the images: {error.strerror}") from error
-        except BaseException:
-            spool.close()
-            raise
         return cls(spool, count, repeated, total.hexdigest())
 
     def __enter__(self) -> Self:

@@ -171,7 +171,8 @@ class Spool:
 
     def __exit__(self, *_: object) -> None:
         """Forgets the rows."""
-        self._text.close()
+        with contextlib.suppress(OSError):  # ``add`` has already said that it failed
+            self._text.close()
 
     def add(self, rows: Iterable[CropRow]) -> None:
         """Puts rows aside.

@@ -29,7 +29,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import _json
-from classification.runtime.errors import StorageError
+from classification.runtime import locking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,23 +89,15 @@ def write(folder: Path, log: StepLog) -> Path:
     """Writes the log into ``folder`` under a name of its own; returns its path."""
     step = f"{log.step}.{log.shard.mark}" if log.shard else log.step
     stem = f"{step}_log_{time.strftime(TIMESTAMP, time.localtime(log.started))}"
-    path = _claim(folder, stem)
-    _json.write_object(path, log.to_dict())
+    with locking.exclusive(folder / f"{step}_log", wait=True):
+        path = _free_path(folder, stem)
+        _json.write_object(path, log.to_dict())
     return path
 
 
-def _claim(folder: Path, stem: str) -> Path:
-    """Makes an empty file of a name that no other run has, and returns its path."""
+def _free_path(folder: Path, stem: str) -> Path:
     path, number = folder / f"{stem}.json", 1
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                path.touch(exist_ok=False)
-            except FileExistsError:
-                number += 1
-                path = folder / f"{stem}_{number}.json"
-            else:
-                return path
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}_{number}.json"
+    return path

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from classification.artifacts import crop_options
+from classification.artifacts.crop_options import CropOptions
 from classification.cropping.existing import ExistingCrops
 from classification.cropping.harvest import Harvest, Settings, harvest
-from classification.runtime import containment, parallel
+from classification.runtime import containment, locking, parallel
+from classification.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,6 +75,53 @@ def options_to_log(
         "check_crops_valid": settings.check_existing,
         "threads": threads,
     }
+
+
+@contextmanager
+def filling(
+    crops_dir: Path, settings: Settings, step: str, *work: object
+) -> Iterator[None]:
+    """Holds a folder of crops for a run, which may add to it inside the block.
+
+    Args:
+        crops_dir: root of the crops; made if missing.
+        settings: how the run cuts crops.
+        step: name of the step.
+        work: tells this run from others that fill the folder at the same time, such as
+            the file that names the boxes.
+
+    Raises:
+        ArtifactError: what is noted of the crops that are there breaks its format.
+        ConfigurationError: the step cut them in another way.
+        StorageError: another run is at the same work, or the folder cannot be written.
+    """
+    with locking.only_run(crops_dir, step, *work):
+        path = crop_options.path_of(crops_dir, step)
+        _refuse_others(path, _lasting(settings))
+        yield
+
+
+def _lasting(settings: Settings) -> CropOptions:
+    return CropOptions(
+        shape=settings.shape.value,
+        jpeg_quality=settings.jpeg_quality,
+        ignore_exif=not settings.apply_exif,
+    )
+
+
+def _refuse_others(path: Path, options: CropOptions) -> None:
+    """Sees that crops are cut as those that are there; notes how, where nothing tells."""
+    with locking.exclusive(path, wait=True):
+        if not path.exists():
+            crop_options.write(path, options)
+            return
+    found = msgspec.to_builtins(crop_options.read(path))
+    for option, value in msgspec.to_builtins(options).items():
+        if found[option] != value:
+            raise ConfigurationError(
+                f"{path.parent} holds crops of {option} {found[option]}, not {value}; "
+                f"choose another folder, or delete {path} to have both kinds in it"
+            )
 
 
 def cut_missing(

@@ -20,7 +20,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -28,6 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from classification.runtime import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,10 +184,14 @@ def _only_jpeg(extensions: Path) -> Iterator[None]:
     Its other codecs print to stderr that CUDA libraries are missing, and would be more
     native code that an image file can reach.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        for file in extensions.glob("libjpeg_turbo_ext.so*"):
-            (Path(folder) / file.name).symlink_to(file)
-        settings = {"NVIMGCODEC_EXTENSIONS_PATH": folder, "PYNVIMGCODEC_VERBOSITY": "0"}
+    with scratch.folder("ct-codecs-") as folder:
+        with scratch.told():
+            for file in extensions.glob("libjpeg_turbo_ext.so*"):
+                (folder / file.name).symlink_to(file)
+        settings = {
+            "NVIMGCODEC_EXTENSIONS_PATH": str(folder),
+            "PYNVIMGCODEC_VERBOSITY": "0",
+        }
         before = {name: os.environ.get(name) for name in settings}
         os.environ.update(settings)
         try:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from classification.artifacts import layout
 from classification.artifacts.layout import CropName
+from classification.runtime import scratch
 from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
@@ -99,18 +99,22 @@ class NameList:
 
     @classmethod
     def collect(cls, names: Iterable[str]) -> Self:
-        """Writes down all names."""
+        """Writes down all names.
+
+        Raises:
+            StorageError: there is no room for them in the temporary folder.
+        """
         total, count = hashlib.sha256(), 0
-        file = tempfile.TemporaryFile(prefix="ct-names-")  # noqa: SIM115 - closed by __exit__
-        try:
+
+        def lines() -> Iterator[bytes]:
+            nonlocal count
             for name in names:
                 line = json.dumps(name).encode() + b"\n"
                 total.update(line)
-                file.write(line)
                 count += 1
-        except BaseException:
-            file.close()
-            raise
+                yield line
+
+        file = scratch.write_down(lines())
         return cls(file, count, total.hexdigest())
 
     def __enter__(self) -> Self:

@@ -70,11 +70,23 @@ def connect(
                 with suppress(duckdb.InvalidInputException):
                     connection.execute("SET enable_progress_bar = false")
                 yield connection
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        except duckdb.Error as error:
+            if not _is_of_disk(error):
+                raise
             reason = str(error).splitlines()[0]
             raise StorageError(f"cannot work in {folder}: {reason}") from error
         finally:
             shutil.rmtree(spill, ignore_errors=True)
+
+
+def _is_of_disk(error: duckdb.Error) -> bool:
+    """Tells what a full or broken disk makes of a query from what is wrong with it."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    # A database that could not be written is of no use any more, and says so.
+    of_disk = (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException)
+    is_lost = isinstance(error, duckdb.TransactionException)
+    return isinstance(error, of_disk) or (is_lost and "Failed to commit" in str(error))
 
 
 def stripped(text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts.queried_images import QueriedBox
@@ -15,9 +13,12 @@ from classification.megadb import (
 )
 from classification.megadb.coco_camera_traps import Options
 from classification.megadb.staging import Staging
+from classification.runtime import scratch
 from detection.boxes import Box
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import duckdb
 
 _ROWS = 100_000
@@ -37,8 +38,8 @@ def read(source: Path) -> dict[str, tuple[QueriedBox, ...]]:
         ArtifactError: it is no such file; with the address of what is wrong.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="ct-boxes-") as folder,
-        Staging.open(Path(folder)) as staging,
+        scratch.folder("ct-boxes-") as folder,
+        Staging.open(folder) as staging,
     ):
         coco_camera_traps.read(source, staging, Options(boxes=False))
         coco_camera_traps.read_boxes(source, staging)

@@ -20,7 +20,6 @@ import torch
 
 from classification.modeling import networks
 from classification.modeling.catalog import Padding
-from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "architecture": checkpoint.architecture,
         "image_size": checkpoint.image_size,
     }
-    with replacing(path) as file:
-        torch.save(document, file)
+    networks.write_document(path, document)
 
 
 def read(path: Path) -> Checkpoint:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from classification.artifacts import _json, label_index
 from classification.modeling import manifest
 from classification.runtime import registry
-from classification.runtime.errors import ArtifactError
+from classification.runtime.errors import ArtifactError, StorageError
 from classification.runtime.registry import RegistryFile
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _is_whole(target: Path) -> bool:
     try:
         described = manifest.read(manifest.path_beside(target))
         return registry.sha256_of(target) == described.weights.sha256
-    except (ArtifactError, OSError):
+    except (ArtifactError, StorageError):
         return False
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +22,13 @@ from classification.modeling.inference import Resources
 from classification.modeling.manifest import Manifest, Parity, Weights
 from classification.modeling.onnx import OnnxClassifier
 from classification.modeling.preprocessing import Preprocessing
+from classification.runtime import scratch
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import nn
@@ -77,10 +77,13 @@ def to_onnx(network: nn.Module, image_size: int) -> bytes:
     Args:
         network: takes [N, 3, S, S] float32, gives logits [N, C].
         image_size: the side S in pixels.
+
+    Raises:
+        StorageError: the temporary folder is full.
     """
     example = torch.zeros(1, 3, image_size, image_size)
-    with tempfile.TemporaryDirectory(prefix="ct-export-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch.folder("ct-export-") as folder, scratch.told():
+        path = folder / "model.onnx"
         with warnings.catch_warnings():
             # The tracing exporter is on its way out, but ONNX Runtime fuses its graphs
             # best, and it takes seconds where the new one takes half a minute.

@@ -7,6 +7,7 @@ the run, however it ends; a row holds NaN where the crop cannot be read.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from torch import nn
 from classification.modeling import sampling
 from classification.modeling.training_data import Batch
 from classification.runtime import progress
-from classification.runtime.errors import ConfigurationError
+from classification.runtime.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,12 +106,12 @@ def compute(
 
     Raises:
         ConfigurationError: more than the last layer is between features and logits.
+        StorageError: the folder cannot be written, or the disk is full.
     """
     seen: list[torch.Tensor] = []
     plain = replace(loader, augmentation="none", in_order=True)
     shape = (max(1, len(loader.rows)), head.in_features)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        values = np.memmap(file, np.float32, "w+", shape=shape)  # outlives the name
+    values = _room_for(shape, folder)
     values[:] = np.nan
     failed: dict[int, str] = {}
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -128,6 +129,19 @@ def compute(
     finally:
         hook.remove()
     return Features(loader=loader, values=values, failed=failed)
+
+
+def _room_for(shape: tuple[int, int], folder: Path) -> NDArray[np.float32]:
+    """Returns numbers that lie in a file without a name."""
+    size = 4 * shape[0] * shape[1]
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                # Without it a full disk ends the process when a number is set: SIGBUS.
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.float32, "w+", shape=shape)  # outlives the name
+    except OSError as error:
+        raise StorageError(f"cannot write {folder}: {error.strerror}") from error
 
 
 def _check(features: torch.Tensor, head: nn.Linear, logits: torch.Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from classification.modeling import catalog
+from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -227,6 +228,22 @@ def read_document(source: Path | BinaryIO) -> object:
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: damaged, or no file of weights") from error
     return document
+
+
+def write_document(path: Path, document: object) -> None:
+    """Writes a file of torch, whole or not at all.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full.
+    """
+    with replacing(path) as file:
+        try:
+            torch.save(document, file)
+        except RuntimeError as error:
+            # Torch closes its archive, which fails once more, in words of its own.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def _shown(source: Path | BinaryIO) -> Path | str:

@@ -12,14 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from classification.modeling import networks
-from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import torch
 
     from classification.modeling.networks import StateDict
 
@@ -69,8 +68,7 @@ class Saved:
 def write(folder: Path, saved: Saved) -> None:
     """Writes where a run is into its folder."""
     fields = {name: getattr(saved, name) for name in Saved.__dataclass_fields__}
-    with replacing(folder / FILENAME) as file:
-        torch.save({"format": _FORMAT, **fields}, file)
+    networks.write_document(folder / FILENAME, {"format": _FORMAT, **fields})
 
 
 def read(folder: Path) -> Saved | None:

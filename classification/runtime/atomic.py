@@ -10,13 +10,15 @@ import tempfile
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from classification.runtime import locking
-from classification.runtime.errors import StorageError
+from classification.runtime.errors import HeldError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_Waiting: TypeAlias = tuple[Path, Path, BinaryIO]  # temporary, path, the open file
 
 
 @contextmanager
@@ -39,20 +41,17 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     try:
         _refuse_special(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        file, temporary = _open_temporary(path, is_lasting=waiting is not None)
-        with _gone_on_failure(temporary), file:
+        file, temporary = _open_temporary(path)
+        with _gone_on_failure(temporary, file):
             yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_UMASK)
-            if waiting is None and _CAN_LOCK:
-                _appear(temporary, path, sync=sync)  # while it is still locked
+            if waiting is None:
+                _appear(temporary, path, file, sync=sync)
         if waiting is not None:
-            waiting.append((temporary, path))
-        elif not _CAN_LOCK:
-            with _gone_on_failure(temporary):
-                _appear(temporary, path, sync=sync)  # Windows renames no open file
+            waiting.append((temporary, path, file))
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -71,20 +70,20 @@ def together() -> Iterator[None]:
     if _WAITING.get() is not None:
         yield
         return
-    waiting: list[tuple[Path, Path]] = []
+    waiting: list[_Waiting] = []
     token = _WAITING.set(waiting)
     try:
         yield
-        for temporary, path in waiting:
+        for temporary, path, file in waiting:
             try:
-                _appear(temporary, path, sync=True)
+                _appear(temporary, path, file, sync=True)
             except OSError as error:
                 reason = error.strerror or error
                 raise StorageError(f"cannot write {path}: {reason}") from error
     finally:
         _WAITING.reset(token)
-        for temporary, _ in waiting:
-            temporary.unlink(missing_ok=True)
+        for temporary, _, file in waiting:
+            _discard(temporary, file)
 
 
 def check_writable(folder: Path) -> None:
@@ -95,29 +94,33 @@ def check_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".ct-", suffix=".tmp")
-        os.close(handle)
-        Path(name).unlink()
+        probe = folder / ".ct-probe.tmp"
+        probe.touch()
+        probe.unlink(missing_ok=True)  # another run may have been faster
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"cannot write into {folder}: {reason}") from error
 
 
-def _open_temporary(path: Path, *, is_lasting: bool) -> tuple[BinaryIO, Path]:
+def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
     """Opens the file that is to become ``path``.
 
     Its name follows from that of ``path``, so that what a killed run left is written
-    over by the next one. It is locked while it is open; who finds it locked, or finds a
-    link there, or is to keep it for longer than it is open, takes another name.
+    over by the next one. It is locked until it has taken its place; who finds it locked,
+    or finds a link there, takes another name.
     """
-    if not is_lasting and _CAN_LOCK:
+    if _CAN_LOCK:
         digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
         temporary = path.with_name(f".ct-{digest}.tmp")
         try:
-            file = locking.open_locked(temporary, busy=_TAKEN)
+            file = locking.open_locked(temporary, busy=_TAKEN, required=True)
+        except HeldError:
+            pass
         except StorageError as error:
             cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno != errno.ELOOP:
+            if not isinstance(cause, OSError):
+                raise
+            if cause.errno != errno.ELOOP:
                 raise cause from None
         else:
             if os.fstat(file.fileno()).st_nlink == 1:
@@ -129,17 +132,33 @@ def _open_temporary(path: Path, *, is_lasting: bool) -> tuple[BinaryIO, Path]:
 
 
 @contextmanager
-def _gone_on_failure(temporary: Path) -> Iterator[None]:
+def _gone_on_failure(temporary: Path, file: BinaryIO) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
+        _discard(temporary, file)
         raise
 
 
-def _appear(temporary: Path, path: Path, *, sync: bool) -> None:
+def _discard(temporary: Path, file: BinaryIO) -> None:
+    """Closes a file, and removes it if it is still under its temporary name.
+
+    Once it has taken its place that name is free, and another run may have taken it.
+    """
+    with suppress(OSError, ValueError):  # ValueError: it is closed
+        if os.path.samestat(temporary.stat(), os.fstat(file.fileno())):
+            if not _CAN_LOCK:
+                file.close()  # Windows removes no open file
+            temporary.unlink()
+    with suppress(OSError):
+        file.close()
+
+
+def _appear(temporary: Path, path: Path, file: BinaryIO, *, sync: bool) -> None:
+    if not _CAN_LOCK:
+        file.close()  # Windows renames no open file
     temporary.replace(path)
+    file.close()  # only now: until here nobody else may take the name
     if sync:
         _sync_folder(path.parent)
 
@@ -157,11 +176,9 @@ def _read_umask() -> int:
 
 
 # What waits for the end of ``together``; None outside of it.
-_WAITING: ContextVar[list[tuple[Path, Path]] | None] = ContextVar(
-    "_WAITING", default=None
-)
+_WAITING: ContextVar[list[_Waiting] | None] = ContextVar("_WAITING", default=None)
+_TAKEN = "another run is writing it, or the disk knows no locks"
 _CAN_LOCK = importlib.util.find_spec("fcntl") is not None
-_TAKEN = "another run is writing it"
 _UMASK = _read_umask()  # once, at import: reading it is not thread-safe
 
 

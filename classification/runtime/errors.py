@@ -5,7 +5,8 @@
     PipelineError                exit 1
     ├── ArtifactError            a file of the pipeline is missing or malformed
     ├── StorageError             an image store could not be reached or read
-    │   └── AccessError          it refuses whoever asks: a token that has expired, say
+    │   ├── AccessError          it refuses whoever asks: a token that has expired, say
+    │   └── HeldError            another run is at the same work
     ├── ConfigurationError       options that parse but contradict each other
     ├── ModelError               a model that is missing, refused or of another kind
     │   └── MissingExtraError    a package of an extra is not installed
@@ -59,6 +60,10 @@ class AccessError(StorageError):
 
     It is never the fault of an image, and no other image would fare better.
     """
+
+
+class HeldError(StorageError):
+    """A file that another run holds."""
 
 
 class ConfigurationError(PipelineError):

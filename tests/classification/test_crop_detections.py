@@ -18,7 +18,7 @@ from PIL import Image
 from classification import crop_detections
 from classification.artifacts.layout import CropName
 from classification.cropping import jpeg
-from classification.runtime import cli, parallel
+from classification.runtime import cli, locking, parallel
 from tests.commands import ROOT
 from tests.world import jpeg_bytes, photograph, pixels, save_jpeg
 
@@ -67,7 +67,7 @@ class Place:
     def files(self) -> dict[str, bytes]:
         return {
             path.relative_to(self.crops).as_posix(): path.read_bytes()
-            for path in sorted(self.crops.rglob("*"))
+            for path in sorted(self.crops.rglob("[!.]*"))
             if path.is_file()
         }
 
@@ -138,12 +138,14 @@ def test_a_second_run_changes_nothing_and_opens_nothing(
 ) -> None:
     place.run("--square-crops")
     before = place.files()
-    times = {path: path.stat().st_mtime_ns for path in place.crops.rglob("*")}
+    times = {path: path.stat().st_mtime_ns for path in place.crops.rglob("*.jpg")}
     for image in place.images.rglob("*.*"):
         image.unlink()
     assert place.run("--square-crops") == cli.EXIT_OK
     assert place.files() == before
-    assert {path: path.stat().st_mtime_ns for path in place.crops.rglob("*")} == times
+    assert {
+        path: path.stat().st_mtime_ns for path in place.crops.rglob("*.jpg")
+    } == times
     line = last_line(capsys)
     assert line.startswith("0 new crops in ")
     assert ", 4 were there already; " in line
@@ -166,6 +168,29 @@ def test_threads_are_no_more_than_the_cores(
         in capsys.readouterr().err
     )
     assert place.log()["options"]["threads"] == parallel.cores()
+
+
+def test_crops_are_not_added_to_those_cut_in_another_way(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.run("--square-crops")
+    assert place.run() == cli.EXIT_FAILED
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: {place.crops} holds crops of shape square, not rectangle; choose another "
+        f"folder, or delete {place.crops}/.crop_detections.json to have both kinds in it"
+    )
+
+
+def test_a_second_run_on_the_same_crops_ends_with_one_line(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with locking.only_run(place.crops, "crop_detections", place.json, None):
+        assert place.run() == cli.EXIT_FAILED
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: another run of crop_detections is writing the same into "
+        f"{place.crops}; wait for it to end"
+    )
+    assert place.run() == cli.EXIT_OK
 
 
 def test_d2_squares_are_correct_unless_the_reference_is_asked_for(

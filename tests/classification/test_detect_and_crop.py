@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from classification import detect_and_crop, merge_shards
-from classification.runtime import cli, parallel
+from classification.runtime import cli, locking, parallel
 from classification.runtime.journal import Journal
 from tests.commands import ROOT
 from tests.detection.detectors.graphs import constant_detector, red_detector
@@ -108,7 +108,7 @@ class World:
         root = self.base / "crops"
         return {
             path.relative_to(root).as_posix(): path.read_bytes()
-            for path in sorted(root.rglob("*"))
+            for path in sorted(root.rglob("[!.]*"))
             if path.is_file()
         }
 
@@ -381,7 +381,7 @@ def test_squares_at_the_edge_are_black_only_in_the_form_of_the_reference(
         path = world.base / "crops/a/x/00.jpg___crop00.jpg"
         with Image.open(path) as crop:
             found.append(int(np.asarray(crop)[:, -5:].max()))
-        path.unlink()
+        shutil.rmtree(world.base / "crops")
     assert found[0] > 60 > found[1]
 
 
@@ -390,7 +390,7 @@ def test_the_quality_of_crops(world: World) -> None:
     for quality in (30, 95):
         assert world.run(f"{CROP} --jpeg-quality {quality}") == 0
         sizes.append(len(world.crops["a/x/00.jpg___crop00.jpg"]))
-        (world.base / "crops/a/x/00.jpg___crop00.jpg").unlink()
+        shutil.rmtree(world.base / "crops")
     assert sizes[1] > 2 * sizes[0]
 
 
@@ -412,7 +412,7 @@ def test_drawn_boxes_may_be_of_the_pixels_as_stored(world: World) -> None:
             path = world.base / "crops" / name
             with Image.open(path) as crop:
                 reds[flags, name[0]] = int(np.asarray(crop)[..., 1].max()) < 60
-            path.unlink()
+        shutil.rmtree(world.base / "crops")
     assert reds == {
         ("", "a"): False,
         ("", "b"): False,
@@ -664,13 +664,34 @@ def test_the_last_line_says_what_was_done(world: World) -> None:
         "there already, 0 of 15 images failed; 1 images without boxes"
     )
     assert (world.base / log).is_file()
-    assert world.run(CROP) == 0
+    assert world.run(f"{CROP} --square-crops") == 0
     assert world.said[-1].startswith(
         "0 new crops in crops, 16 were there already, 0 of 15 images failed; "
         "1 images without boxes (--run-detector finds them); log: "
     )
     assert world.run(PLAIN) == 0
     assert world.said[-1].startswith("1 images without boxes (--run-detector finds")
+
+
+def test_crops_are_not_added_to_those_cut_in_another_way(world: World) -> None:
+    """Said before the detector runs, which may take hours."""
+    assert world.run(f"{CROP} --square-crops") == 0
+    before = world.crops
+    assert world.refusal(f"{CROP} --run-detector").startswith(
+        "crops holds crops of shape square, not rectangle; choose another folder, "
+    )
+    assert world.crops == before
+    assert not (world.base / "mdcache/v7").exists()
+
+
+def test_a_second_run_on_the_same_crops_ends_with_one_line(world: World) -> None:
+    work = (world.base / "queried_images.json").resolve()
+    with locking.only_run(world.base / "crops", "detect_and_crop", work, None):
+        assert world.refusal(CROP) == (
+            "another run of detect_and_crop is writing the same into crops; "
+            "wait for it to end"
+        )
+    assert world.run(CROP) == 0
 
 
 def test_the_log_has_the_keys_of_the_original_and_reasons(world: World) -> None:

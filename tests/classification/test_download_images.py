@@ -10,6 +10,7 @@ import pytest
 from classification.artifacts import dataset_list
 from classification.artifacts.dataset_list import DatasetEntry
 from classification.download_images import main
+from classification.runtime import locking
 from tests.web import Reply, serving, serving_folder
 
 if TYPE_CHECKING:
@@ -216,3 +217,17 @@ def test_d39_names_that_a_disk_takes_for_one_are_fetched_once(base: Path) -> Non
             "its name holds 'con', which is a device on Windows; rename it"
         ),
     }
+
+
+def test_a_second_run_into_the_same_folder_ends_with_one_line(
+    base: Path, capsys: Capture
+) -> None:
+    with locking.only_run(base / "saved", "download_images", base / "list.txt"):
+        assert run("txt", "list.txt", "saved", "--images-dir", "images") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: another run of download_images is writing the same into saved; "
+        "wait for it to end"
+    )
+    assert saved(base) == {}
+    assert run("txt", "list.txt", "saved", "--images-dir", "images") == 0
+    assert len(saved(base)) == len(NAMES)

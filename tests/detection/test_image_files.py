@@ -14,6 +14,7 @@ from classification.runtime.errors import (
 )
 from detection import image_files
 from detection.image_files import ImageFile, ImageList
+from tests.disk import largest_file
 
 
 @pytest.fixture
@@ -255,3 +256,9 @@ def test_a_part_is_some_of_the_images_under_the_digest_of_all() -> None:
         assert list(part.starting_at(2)) == found[4:5]
         assert list(images.part(range(7, 7)).starting_at(0)) == []
         assert list(images.starting_at(0)) == found
+
+
+def test_no_room_for_the_list_is_one_line() -> None:
+    images = [ImageFile(f"{number}.jpg", "x") for number in range(10)]
+    with largest_file(10), pytest.raises(StorageError, match=r"\(see TMPDIR\)$"):
+        ImageList.of(images)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -72,3 +74,18 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"^cannot write .*: "):
         step_log.write(tmp_path / "file" / "logs", StepLog(step="x"))
+
+
+def test_what_a_killed_run_left_is_no_log(tmp_path: Path) -> None:
+    """No empty file stands in for the log while it is written."""
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from classification.artifacts import _json, step_log\n"
+        "_json.write_object = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "step_log.write(pathlib.Path(sys.argv[1]), step_log.StepLog(step='x'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
+    assert done.returncode == -9
+    assert list(tmp_path.glob("*.json")) == []
+    path = step_log.write(tmp_path, StepLog(step="x"))
+    assert list(tmp_path.iterdir()) == [path]

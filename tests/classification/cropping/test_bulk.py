@@ -3,11 +3,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from classification.artifacts.step_log import StepLog
 from classification.cropping import bulk, existing
 from classification.cropping.bulk import Job, Place
+from classification.cropping.cut import Shape
 from classification.cropping.harvest import Settings
 from classification.cropping.wanted import WantedCrop
+from classification.runtime.errors import ConfigurationError, StorageError
 from classification.storage.local import LocalStore
 from detection.boxes import Box
 from tests.world import photograph, save_jpeg
@@ -15,8 +19,6 @@ from tests.world import photograph, save_jpeg
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-    import pytest
 
 BOX = Box(0.1, 0.2, 0.5, 0.5)
 
@@ -134,3 +136,43 @@ def test_d39_an_image_that_a_disk_takes_for_another_fails_with_its_name(
         assert log.failures == [("A.JPG", reason)]
         assert log.extra["images_failed_download_or_crop"] == ["A.JPG"]
     assert [path.name for path in (tmp_path / "crops").iterdir()] == ["a.jpg0.jpg"]
+
+
+def test_crops_cut_in_another_way_are_not_added_to(tmp_path: Path) -> None:
+    crops, square = tmp_path / "crops", Settings(shape=Shape.SQUARE)
+    with bulk.filling(crops, square, "cut", "a.json"):
+        pass
+    with bulk.filling(crops, square, "cut", "b.json"):
+        pass
+    with bulk.filling(crops, Settings(), "another step", "a.json"):
+        pass
+    for settings, what in (
+        (Settings(), "shape square, not rectangle"),
+        (Settings(shape=Shape.SQUARE, jpeg_quality=90), "jpeg_quality 75, not 90"),
+        (Settings(shape=Shape.SQUARE, apply_exif=False), "ignore_exif False, not True"),
+    ):
+        with (
+            pytest.raises(ConfigurationError) as refused,
+            bulk.filling(crops, settings, "cut", "a.json"),
+        ):
+            pass
+        assert str(refused.value) == (
+            f"{crops} holds crops of {what}; choose another folder, or delete "
+            f"{crops}/.cut.json to have both kinds in it"
+        )
+    (crops / ".cut.json").unlink()
+    with bulk.filling(crops, Settings(), "cut", "a.json"):
+        pass
+
+
+def test_the_same_crops_are_cut_by_one_run_at_a_time(tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    with bulk.filling(crops, Settings(), "cut", "a.json", "1/2"):
+        with bulk.filling(crops, Settings(), "cut", "a.json", "2/2"):
+            pass
+        with (
+            pytest.raises(StorageError, match=r"^another run of cut is writing"),
+            bulk.filling(crops, Settings(), "cut", "a.json", "1/2"),
+        ):
+            pass
+    assert [path.name for path in crops.iterdir()] == [".cut.json"]

@@ -12,6 +12,7 @@ from classification.cropping.listing import NameList, crops_of, images_below
 from classification.runtime.errors import ArtifactError, StorageError
 from detection.boxes import Box
 from detection.records import Detection, ImageDetections
+from tests.disk import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,3 +100,8 @@ def test_a_part_is_some_of_the_names_under_the_digest_of_all() -> None:
         assert list(part.batches(2, start=1)) == [["e", "f"], ["g"]]
         assert list(names.part(range(2, 4)).batches(3)) == [["c", "d"]]
         assert list(names.part(range(7, 7)).batches(2)) == []
+
+
+def test_no_room_for_the_list_is_one_line() -> None:
+    with largest_file(10), pytest.raises(StorageError, match=r"\(see TMPDIR\)$"):
+        NameList.collect(["a.jpg"] * 10)

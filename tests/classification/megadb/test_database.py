@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from classification.megadb import database
 from classification.runtime.errors import StorageError
+from tests.disk import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,3 +124,21 @@ def test_sql_asks_python_until_the_block_ends(tmp_path: Path) -> None:
             assert connection.execute(query).fetchall() == [("ELK",), (None,)]
         with pytest.raises(duckdb.CatalogException):
             connection.execute(query)
+
+
+@pytest.mark.parametrize("size", [20_000, 200_000])
+def test_a_disk_that_is_full_while_rows_are_inserted_is_one_line(
+    tmp_path: Path, size: int
+) -> None:
+    rows = pa.table({"text": [f"{number:0100}" for number in range(50_000)]})
+
+    def insert() -> None:
+        with database.connect(tmp_path, on_disk=True) as connection:
+            connection.execute("CREATE TABLE t (text VARCHAR)")
+            database.insert(connection, "INSERT INTO t SELECT * FROM incoming", rows)
+
+    with largest_file(size), pytest.raises(StorageError) as refused:
+        insert()
+    assert str(refused.value).startswith(f"cannot work in {tmp_path}: ")
+    assert len(str(refused.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -21,9 +21,10 @@ from classification.modeling import (
 )
 from classification.modeling.export import ModelFacts
 from classification.modeling.inference import Resources, softmax
-from classification.runtime.errors import ModelError
+from classification.runtime.errors import ModelError, StorageError
 from tests import classifiers
 from tests.commands import ROOT
+from tests.disk import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,3 +180,9 @@ def test_real_architectures(tmp_path: Path, name: str, padding: Padding) -> None
     )
     for file in ("m.onnx", "compiled.pt"):
         export.export(classifiers.lively(network, side), tmp_path / file, facts)
+
+
+def test_no_room_for_the_export_is_one_line() -> None:
+    network = classifiers.tiny_network()
+    with largest_file(100), pytest.raises(StorageError, match=r"\(see TMPDIR\)$"):
+        export.to_onnx(network, classifiers.SIDE)

@@ -12,9 +12,10 @@ from torch import nn
 from classification.dataset import training_set
 from classification.modeling import catalog, features, networks, training_data
 from classification.modeling.training_data import TrainLoader
-from classification.runtime.errors import ConfigurationError
+from classification.runtime.errors import ConfigurationError, StorageError
 from classification.storage.local import LocalStore
 from tests import training_world
+from tests.disk import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,3 +89,10 @@ def test_a_head_that_is_not_alone_is_refused(
             tmp_path,
             print,
         )
+
+
+def test_no_room_for_features_is_one_line(tmp_path: Path) -> None:
+    """A number set in a mapped file for which there is no room ends the process."""
+    with largest_file(100), pytest.raises(StorageError) as refused:
+        features._room_for((10, 10), tmp_path)
+    assert str(refused.value) == f"cannot write {tmp_path}: File too large"

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from classification.modeling import networks
-from classification.runtime.errors import ModelError
+from classification.runtime.errors import ModelError, StorageError
 from tests import classifiers
+from tests.disk import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,3 +204,15 @@ def test_rename_in_order() -> None:
     assert list(renamed) == ["2.weight", "2.bias"]
     with pytest.raises(ModelError, match="1 tensors, 2 are needed"):
         networks.rename_in_order(network, {"a": weight})
+
+
+@pytest.mark.parametrize("size", [50, 5000, 300_000])
+def test_weights_on_a_full_disk_are_one_line(tmp_path: Path, size: int) -> None:
+    document = {"w": torch.zeros(50_000), "v": torch.zeros(50_000)}
+    path = tmp_path / "w.pt"
+    with largest_file(size), pytest.raises(StorageError) as refused:
+        networks.write_document(path, document)
+    assert str(refused.value) == f"cannot write {path}: File too large"
+    assert list(tmp_path.iterdir()) == []
+    networks.write_document(path, document)
+    assert networks.read_document(path).keys() == document.keys()  # type: ignore[attr-defined]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import resource
 import signal
@@ -218,3 +220,51 @@ def test_a_link_in_the_place_of_the_half_written_file_is_not_written_through(
         file.write(b"second")
     assert path.read_bytes() == b"second"
     assert outside.read_bytes() == b"kept"
+
+
+def test_two_that_write_one_file_on_a_disk_without_locks_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    test_two_that_write_one_file_do_not_mix(tmp_path)
+
+
+_KILLED_TOGETHER = """
+import os, signal, sys
+from pathlib import Path
+from classification.runtime.atomic import replacing, together
+with together():
+    for name in "ab":
+        with replacing(Path(sys.argv[1]) / name) as file:
+            file.write(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_run_left_that_wrote_files_together_is_gone_with_the_next(
+    tmp_path: Path,
+) -> None:
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", _KILLED_TOGETHER, tmp_path], check=False)
+        assert len(names(tmp_path)) == 2
+    with together():
+        for name in "ab":
+            with replacing(tmp_path / name) as file:
+                file.write(b"whole")
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_another_run_may_take_the_name_of_what_has_taken_its_place(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    with together():
+        with replacing(path) as file:
+            file.write(b"first")
+        with replacing(path) as file:
+            file.write(b"second")
+    assert path.read_bytes() == b"second"
+    assert names(tmp_path) == ["a"]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
 from classification.runtime import locking
-from classification.runtime.errors import StorageError
+from classification.runtime.errors import HeldError, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +45,9 @@ def test_a_file_removed_between_open_and_lock_is_not_used(
     path = tmp_path / "lock"
     lock = locking._lock
 
-    def lock_after_the_other_run_ended(file: BinaryIO) -> None:
+    def lock_after_the_other_run_ended(file: BinaryIO) -> bool:
         path.unlink()
-        lock(file)
+        return lock(file)
 
     monkeypatch.setattr(locking, "_lock", lock_after_the_other_run_ended)
     with pytest.raises(StorageError, match=f"^{BUSY}$"):
@@ -80,3 +83,60 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*/lock"):
         locking.open_locked(tmp_path / "lock", busy="busy")
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_moments_work_waits_for_the_other_run(tmp_path: Path) -> None:
+    path, done = tmp_path / "a", []
+
+    def work() -> None:
+        with locking.exclusive(path, wait=True):
+            done.append("second")
+
+    with locking.exclusive(path):
+        second = threading.Thread(target=work)
+        second.start()
+        second.join(0.1)
+        done.append("first")
+    second.join()
+    assert done == ["first", "second"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_filled_by_one_run_of_the_same_work(tmp_path: Path) -> None:
+    folder = tmp_path / "crops"
+    with locking.only_run(folder, "cut", "a.json"):
+        with (
+            pytest.raises(HeldError) as refused,
+            locking.only_run(folder, "cut", "a.json"),
+        ):
+            pass
+        with locking.only_run(folder, "cut", "a.json", "1/2"):
+            pass
+        with locking.only_run(folder, "other", "a.json"):
+            pass
+    assert str(refused.value) == (
+        f"another run of cut is writing the same into {folder}; wait for it to end"
+    )
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(errno.ENOLCK, None), (errno.EOPNOTSUPP, None), (errno.EIO, "cannot lock")],
+)
+def test_a_disk_without_locks_is_not_taken_for_a_busy_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: str | None
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, "x")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "lock"
+    if error:
+        with pytest.raises(StorageError, match=f"^{error} {path}: x$"):
+            locking.open_locked(path, busy=BUSY)
+        return
+    locking.open_locked(path, busy=BUSY).close()
+    with pytest.raises(HeldError):
+        locking.open_locked(path, busy=BUSY, required=True)
+    assert list(tmp_path.iterdir()) == []

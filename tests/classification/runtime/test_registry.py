@@ -115,3 +115,10 @@ def test_a_real_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     )
     path = registry.cached(file)
     assert registry.sha256_of(path) == file.sha256
+
+
+def test_the_hash_of_a_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "missing"
+    with pytest.raises(StorageError) as refused:
+        registry.sha256_of(path)
+    assert str(refused.value) == f"cannot read {path}: No such file or directory"

@@ -63,3 +63,10 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "d.json").write_bytes(TEXT)
     for name in ("d.json", "absent", "", "\0"):
         assert not is_zip(tmp_path / name)
+
+
+def test_an_archive_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "missing.zip"
+    with pytest.raises(ArtifactError) as refused:
+        extract_json(path, tmp_path / "x.json")
+    assert str(refused.value) == f"{path}: cannot read: No such file or directory"
