@@ -13,10 +13,18 @@ Writes:
   OUTPUT_DIR/detect_and_crop_log_<time>.json: what has no boxes, what failed and why
   OUTPUT_DIR/detect_and_crop.journal while it detects: a killed run goes on from there
   when it is started again, and ends with the same bytes
+  OUTPUT_DIR/detect_and_crop_tasks.json in its place, with --batch-api: the tasks that the
+  detection service was given; their lists of images are in OUTPUT_DIR/batchapi_tasklists,
+  and what they found in OUTPUT_DIR/batchapi_response meanwhile
 
 Only boxes of the category "animal" are cropped; those that people drew whatever the
 threshold, and --ignore-exif is about them alone. Crops that exist are kept. An image
 that the detector failed on is tried again by the next run with --run-detector.
+
+With --batch-api a detection service (batch_service) detects in the place of this machine,
+with its own model, --batch-size and --device. It has to find the images where this machine
+does, or where --batch-api-images says. A token for it is in the environment's
+BATCH_DETECTION_API_TOKEN, and who asks in DETECTION_API_CALLER.
 
 Example:
   detect_and_crop.py run/queried_images.json -c mdcache --run-detector --megadb megadb --cropped-images-dir crops --square-crops --threshold 0.3
@@ -26,18 +34,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import layout, queried_images, step_log
 from classification.cropping import bulk, flags, queried
 from classification.runtime import cli, progress
+from classification.runtime.addresses import shown
 from classification.runtime.atomic import check_writable
-from classification.storage import opening
+from classification.storage import opening, places
 from classification.storage.layered import LayeredStore
-from detection import batches, detectors, filling, models
+from detection import batch_client, batches, detectors, filling, models, remote_filling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,6 +61,7 @@ if TYPE_CHECKING:
     from classification.storage import ImageStore
 
 STEP = "detect_and_crop"
+API_VARIABLE, CALLER_VARIABLE = "BATCH_DETECTION_API_URL", "DETECTION_API_CALLER"
 
 _logger = logging.getLogger(__name__)
 
@@ -68,6 +79,8 @@ class Arguments(argparse.Namespace):
     batch_size: int
     device: str
     trust_model: bool
+    batch_api: str
+    batch_api_images: str
     resume_file: Path | None
     restart: bool
     cropped_images_dir: Path | None
@@ -113,7 +126,9 @@ class Options:
 
     Attributes:
         detector_version: names the folder of the cache, and crops.
-        filling: how to detect what the cache lacks; None to detect nothing.
+        filling: how to detect here what the cache lacks; None not to.
+        remote: how to have it detected by a service; None not to.
+        remote_images: where the service finds the images; empty for where they are here.
         settings: how crops are cut and saved; EXIF matters to drawn boxes only.
         threshold: least confidence of a detector's box that is cropped, in [0, 1].
         threads: number of images worked on at once.
@@ -122,10 +137,17 @@ class Options:
 
     detector_version: str
     filling: filling.Options | None
+    remote: remote_filling.Options | None
+    remote_images: str = field(repr=False)
     settings: Settings
     threshold: float
     threads: int
     max_failures: int | None
+
+    @property
+    def detects(self) -> bool:
+        """Says whether images without boxes are detected, here or elsewhere."""
+        return self.filling is not None or self.remote is not None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -208,13 +230,41 @@ def _add_detecting(parser: argparse.ArgumentParser) -> None:
         "--resume-file",
         type=Path,
         metavar="PATH",
-        help="the journal (default: OUTPUT_DIR/detect_and_crop.journal)",
+        help="the journal (default: OUTPUT_DIR/detect_and_crop.journal), or the list of "
+        "tasks (default: OUTPUT_DIR/detect_and_crop_tasks.json)",
     )
     add(
         "--restart",
         action="store_true",
-        help="detect again, whatever the journal of a killed run holds",
+        help="detect again, whatever the journal or the tasks of a killed run hold",
     )
+    _add_service(parser)
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a detection service, in the place of --detector")
+    add = group.add_argument
+    add(
+        "--batch-api",
+        type=_address,
+        default=os.environ.get(API_VARIABLE, ""),
+        metavar="URL",
+        help="address of the service; '' to detect here "
+        f"(default: the environment's {API_VARIABLE})",
+    )
+    add(
+        "--batch-api-images",
+        default="",
+        metavar="PLACE",
+        help="folder or address where the service finds the images as <dataset>/<file> "
+        "(default: the folders in which this machine finds them)",
+    )
+
+
+def _address(text: str) -> str:
+    if text and not places.is_address(text):
+        raise argparse.ArgumentTypeError("not an address of http or https")
+    return text
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -260,8 +310,8 @@ def run(paths: Paths, *, options: Options) -> None:
     undetected = queried.find_undetected(images.images(), boxes)
     store = _open_store(_datasets_to_read(undrawn, undetected, paths, options), paths)
     log = _start_log(options)
-    with _detected(undetected, boxes, store, options, log):
-        if options.filling and undetected:
+    with _detected(undetected, boxes, store, paths, options, log):
+        if options.detects and undetected:
             changed = {dataset: undrawn[dataset] for dataset in undetected}
             boxes |= _open_cache(changed, paths, options)
             undetected = queried.find_undetected(images.images(), boxes)
@@ -303,7 +353,7 @@ def _datasets_to_read(
 ) -> list[str]:
     if paths.crops_dir is not None:
         return list(datasets)
-    return list(undetected) if options.filling else []
+    return list(undetected) if options.filling else []  # a service reads them itself
 
 
 def _open_store(datasets: Sequence[str], paths: Paths) -> ImageStore:
@@ -316,32 +366,62 @@ def _open_store(datasets: Sequence[str], paths: Paths) -> ImageStore:
 
 
 def _start_log(options: Options) -> StepLog:
-    shown: dict[str, Any] = {"detector_version": options.detector_version}
-    shown |= bulk.options_to_log(
+    shown_options: dict[str, Any] = {"detector_version": options.detector_version}
+    shown_options |= bulk.options_to_log(
         options.settings, threshold=options.threshold, threads=options.threads
     )
     if options.filling is not None:
-        shown |= {
+        shown_options |= {
             "detector": options.filling.model,
             "detection_threshold": options.filling.work.threshold,
             "batch_size": options.filling.work.batch_size,
             "device": options.filling.engine.device,
         }
-    return step_log.StepLog(step=STEP, options=shown)
+    if options.remote is not None:
+        shown_options |= {
+            "batch_api": str(options.remote.client),
+            "batch_api_images": shown(options.remote_images),
+            "detection_threshold": options.remote.threshold,
+        }
+    return step_log.StepLog(step=STEP, options=shown_options)
 
 
-def _detected(
+def _detected(  # noqa: PLR0913, PLR0917 - what is detected, and where from
     undetected: Mapping[str, Sequence[str]],
     boxes: Mapping[str, CachedBoxes],
     store: ImageStore,
+    paths: Paths,
     options: Options,
     log: StepLog,
 ) -> AbstractContextManager[None]:
     """Returns the block in which the cache holds all that is to be detected."""
-    if options.filling is None:
-        return nullcontext()
     cached = [file for dataset in undetected if (file := boxes[dataset].file)]
-    return filling.filled(undetected, cached, store, options.filling, log)
+    if options.remote is not None:
+        where = _places_of_service(undetected, paths, options)
+        remote = replace(options.remote, places=where)
+        return remote_filling.filled(undetected, cached, remote, log)
+    if options.filling is not None:
+        return filling.filled(undetected, cached, store, options.filling, log)
+    return nullcontext()
+
+
+def _places_of_service(
+    datasets: Iterable[str], paths: Paths, options: Options
+) -> dict[str, list[str]]:
+    """Returns where the service finds each dataset, in the order to look."""
+    if options.remote_images:
+        base = options.remote_images
+        return {name: [remote_filling.place_below(base, name)] for name in datasets}
+    names = list(datasets)
+    if not names:
+        return {}
+    folders = opening.find_folders(
+        names, images_dir=paths.images_dir, megadb=paths.megadb
+    )
+    return {
+        name: [str(folder.absolute()) for folder in there]
+        for name, there in folders.items()
+    }
 
 
 def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
@@ -369,7 +449,7 @@ def _jobs(
 def _finish(paths: Paths, options: Options, log: StepLog) -> None:
     """Writes the log, and says in one line what was done."""
     counts, done = log.counts, []
-    if options.filling is not None:
+    if options.detects:
         done.append(
             f"{counts[filling.DETECTED]} images detected into "
             f"{paths.cache_dir / f'v{options.detector_version}'}, "
@@ -382,7 +462,7 @@ def _finish(paths: Paths, options: Options, log: StepLog) -> None:
             f"{counts[bulk.IMAGES_FAILED]} of {counts[bulk.IMAGES]} images failed"
         )
     missing = len(log.extra["images_missing_detections"])
-    hint = " (--run-detector finds them)" if missing and not options.filling else ""
+    hint = " (--run-detector finds them)" if missing and not options.detects else ""
     done.append(f"{missing} images without boxes{hint}")
     done.append(f"log: {step_log.write(paths.logdir, log)}")
     _logger.info("%s", "; ".join(done))
@@ -435,9 +515,13 @@ def _paths(args: Arguments) -> Paths:
 
 def _options(args: Arguments, version: str, paths: Paths) -> Options:
     threads = flags.threads_of(args)
+    is_here = args.run_detector and not args.batch_api
+    is_remote = args.run_detector and bool(args.batch_api)
     return Options(
         detector_version=version,
-        filling=_filling(args, version, paths, threads) if args.run_detector else None,
+        filling=_filling(args, version, paths, threads) if is_here else None,
+        remote=_remote(args, version, paths) if is_remote else None,
+        remote_images=args.batch_api_images,
         settings=flags.settings_of(args),
         threshold=args.threshold,
         threads=threads,
@@ -470,6 +554,26 @@ def _filling(
             max_pixels=args.max_pixels,
         ),
         engine=detectors.Options(trust_model=args.trust_model, device=args.device),
+    )
+
+
+def _remote(args: Arguments, version: str, paths: Paths) -> remote_filling.Options:
+    is_default = args.detector == models.DEFAULT and args.detector_version is not None
+    own = None if is_default else filling.version_of(args.detector)
+    threshold = args.detection_threshold
+    return remote_filling.Options(
+        client=batch_client.Client(
+            url=args.batch_api,
+            token=os.environ.get(batch_client.TOKEN_VARIABLE, "").strip(),
+        ),
+        cache_dir=paths.cache_dir,
+        detector_version=version,
+        model_version=own or version,
+        tasks=args.resume_file or paths.logdir / f"{STEP}_tasks.json",
+        folder=paths.logdir,
+        caller=os.environ.get(CALLER_VARIABLE, ""),
+        threshold=None if threshold == batches.DEFAULT_THRESHOLD else threshold,
+        restart=args.restart,
     )
 
 

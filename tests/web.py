@@ -14,7 +14,7 @@ from http.server import (
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -36,10 +36,12 @@ class Web:
     Attributes:
         url: its address.
         asked: the paths asked for, in order.
+        received: the headers and the body of each POST, in order.
     """
 
     url: str
     asked: list[str] = field(default_factory=list)
+    received: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
 
 
 @contextmanager
@@ -48,6 +50,11 @@ def serving(*replies: Reply) -> Iterator[Web]:
     web = Web("")
 
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            web.received.append((dict(self.headers), body))
+            self.do_GET()
+
         def do_GET(self) -> None:
             reply = replies[min(len(web.asked), len(replies) - 1)]
             web.asked.append(self.path)

@@ -17,12 +17,13 @@ import urllib.request
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from classification.runtime.addresses import shown
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import StorageError
 from classification.runtime.progress import bar
+from classification.storage import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,19 +208,37 @@ def _open(url: str, silence_s: float) -> http.client.HTTPResponse:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError
+    reach.check(url)
     opener = urllib.request.OpenerDirector()
     opener.addheaders = [("User-Agent", "cameratraps")]
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        _Redirects(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)
     answer: http.client.HTTPResponse = opener.open(url, timeout=silence_s)
     return answer
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows where an answer leads, if one may go there (see ``reach``)."""
+
+    def redirect_request(  # noqa: PLR0913, PLR0917 - urllib's signature
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Returns the next request; see ``urllib``."""
+        reach.check(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _read_all(
