@@ -2,8 +2,8 @@ r"""Says what is wrong with images that a step could not use.
 
 The list is a text of one name a line, a JSON list, or a JSON object, such as the log of a
 step, in which --json-keys hold lists. It may be at a web address. Where the images are is
-said by --images-dir and --base-url, or known by the metadata store where names begin with
-the dataset. Each image is one of
+said by --images-dir, --base-url and --container-url, or known by the metadata store where
+names begin with the dataset. Each image is one of
   non_image    its name does not end as an image's does; it is not looked at
   nonexistent  there is no such file
   good         all of it can be decoded
@@ -37,16 +37,17 @@ from classification.cropping import diagnosis
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import addresses, cli, parallel, progress
 from classification.runtime.errors import ArtifactError
-from classification.storage import download, flags, places
-from classification.storage.outage import Outage
+from classification.storage import azure, download, flags, places
+from classification.storage.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from classification.artifacts.image_status import ImageStatus
     from classification.storage import ImageStore
-    from classification.storage.download import Patience
-    from classification.storage.places import Place
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner
+    from classification.storage.retrying import Patience
 
 
 _logger = logging.getLogger(__name__)
@@ -65,9 +66,11 @@ class Arguments(argparse.Namespace):
     max_pixels: int
     images_dir: list[Place]
     base_url: list[Place]
+    container_url: list[Place]
     megadb: Path | None
     tries: int
     timeout: int
+    md5: Md5
     max_failures: int | None
     verbose: bool
 
@@ -79,7 +82,7 @@ class Options:
     Attributes:
         places: where they are, given by a person.
         megadb: a metadata store, or None.
-        patience: how long a server is waited for.
+        manner: how servers are asked.
         threads: number of images looked at at once.
         max_pixels: an image of more is bad.
         max_failures: more unreachable images than this end the run with exit code 4.
@@ -87,7 +90,7 @@ class Options:
 
     places: Sequence[Place]
     megadb: Path | None
-    patience: Patience
+    manner: Manner
     threads: int
     max_pixels: int
     max_failures: int | None
@@ -138,14 +141,16 @@ def _add_containers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-a",
         "--account",
-        help="storage account of the images' container; not in this version, see "
-        "--base-url",
+        help="storage account of a container that holds the images, with --container; "
+        "the same as --container-url",
     )
+    parser.add_argument("-c", "--container", help="name of that container")
     parser.add_argument(
-        "-c", "--container", help="name of the images' container; as --account"
-    )
-    parser.add_argument(
-        "-s", "--sas-token", help="token for the images' container; as --account"
+        "-s",
+        "--sas-token",
+        metavar="TOKEN",
+        help="token (SAS) of that container; others see it in the list of processes, so "
+        "better use --container-url @FILE",
     )
 
 
@@ -164,12 +169,12 @@ def run(
         StorageError: a store does not answer, or the table cannot be written.
         TooManyFailuresError: see ``cli.check_failures``.
     """
-    names = sorted(set(_read_names(url_or_path, json_keys, options.patience)))
+    names = sorted(set(_read_names(url_or_path, json_keys, options.manner.patience)))
     store = places.open_places(
         options.places,
         datasets={name.partition("/")[0] for name in names},
         megadb=options.megadb,
-        patience=options.patience,
+        manner=options.manner,
     )
     counts = Counter[Status]()
     rows = _look_at(names, store, options, counts)
@@ -190,7 +195,7 @@ def run(
 def _read_names(
     url_or_path: str, json_keys: Sequence[str], patience: Patience
 ) -> list[str]:
-    if not places.is_address(url_or_path):
+    if not addresses.is_address(url_or_path):
         return image_list.read_any(Path(url_or_path), json_keys)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "list"
@@ -211,10 +216,8 @@ def _look_at(
     """Yields what is found of each image, in order, and counts it."""
     look = partial(diagnosis.diagnose, store=store, max_pixels=options.max_pixels)
     found = parallel.ordered_map(look, names, threads=options.threads)
-    outage = Outage()
     for one in progress.track(found, total=len(names), unit="images"):
         counts[one.status] += 1
-        outage.note(one.reason if one.status is Status.UNREACHABLE else "")
         yield one
 
 
@@ -228,11 +231,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = build_parser()
     args = cli.parse(parser, Arguments(), argv)
-    if args.account or args.container or args.sas_token:
+    if bool(args.account) != bool(args.container) or (
+        args.sas_token and not args.container
+    ):
         parser.error(
-            "--account, --container, --sas-token: containers come in a later version; "
-            "--base-url takes the address of one that anybody may read"
+            "--account and --container belong together, and --sas-token to them"
         )
+    if args.account and args.container:
+        url = azure.container_url(args.account, args.container, args.sas_token or "")
+        args.container_url.append(Place(url, is_container=True))
     return cli.exit_code(
         run,
         args.url_or_path,
@@ -241,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options=Options(
             places=flags.places_of(args),
             megadb=args.megadb,
-            patience=flags.patience_of(args),
+            manner=flags.manner_of(args),
             threads=args.threads,
             max_pixels=args.max_pixels,
             max_failures=args.max_failures,

@@ -27,8 +27,10 @@ from classification.cropping import bulk, flags
 from classification.cropping.bulk import Job
 from classification.cropping.wanted import Rule, animal_categories
 from classification.runtime import cli, progress
+from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
-from classification.storage.local import LocalStore
+from classification.storage import flags as places_flags
+from classification.storage import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from classification.artifacts.detections import DetectionsFile, Header
     from classification.artifacts.step_log import StepLog
     from classification.cropping.harvest import Settings
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner, Place, Places
 
 _UNKNOWN_DETECTOR = "unknown"
 
@@ -47,8 +51,12 @@ class Arguments(argparse.Namespace):
 
     detections_json: Path
     cropped_images_dir: Path
-    images_dir: Path | None
-    container_url: str
+    images_dir: list[Place]
+    base_url: list[Place]
+    container_url: list[Place]
+    tries: int
+    timeout: int
+    md5: Md5
     detector_version: str | None
     save_full_images: bool
     square_crops: bool
@@ -69,18 +77,20 @@ class Options:
     """How to crop.
 
     Attributes:
+        places: where the images are.
+        manner: how they are had from elsewhere.
         settings: how crops are cut and saved.
         threshold: least confidence of a box that is cropped, in [0, 1].
         detector_version: name of the detector where the file has none, or None.
-        container_url: a container that holds the images, or empty.
         threads: number of images worked on at once.
         max_failures: more failed images than this end the run with exit code 4.
     """
 
+    places: Sequence[Place]
+    manner: Manner
     settings: Settings
     threshold: float
     detector_version: str | None
-    container_url: str
     threads: int
     max_failures: int | None
 
@@ -103,16 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-i", "--images-dir", type=Path, help="folder that the images' names start from"
-    )
-    parser.add_argument(
-        "-c",
-        "--container-url",
-        default="",
-        help="URL of a container that holds the images; not in this version, leave it "
-        "out or empty",
-    )
+    places_flags.add_places(parser, container_flags=["-c"], with_megadb=False)
     parser.add_argument(
         "-v",
         "--detector-version",
@@ -122,7 +123,8 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-full-images",
         action="store_true",
-        help="keep images fetched from a container in --images-dir",
+        help="keep images that are fetched from elsewhere in the first --images-dir, "
+        "which is made if missing",
     )
 
 
@@ -130,7 +132,6 @@ def run(
     detections_json: Path,
     cropped_images_dir: Path,
     *,
-    images_dir: Path | None,
     logdir: Path,
     options: Options,
 ) -> None:
@@ -143,7 +144,7 @@ def run(
         StorageError: the crops folder cannot be written.
         TooManyFailuresError: see ``cli.check_failures``.
     """
-    store = _open_store(images_dir, options.container_url)
+    store = _open_store(options)
     boxes = detections.open_file(detections_json)
     rule = Rule(
         categories=animal_categories(boxes.header.detection_categories),
@@ -159,22 +160,20 @@ def run(
         settings=options.settings,
         threads=options.threads,
     )
-    bulk.cut_missing(_jobs(boxes, rule, log), place, log)
+    try:
+        bulk.cut_missing(_jobs(boxes, rule, log), place, log)
+    finally:
+        log.extra["num_new_downloads"] = store.fetched
     _finish(log, cropped_images_dir, logdir)
     cli.check_failures(
         log.counts["images_failed"], log.counts["images"], options.max_failures
     )
 
 
-def _open_store(images_dir: Path | None, container_url: str) -> LocalStore:
-    if container_url:
-        raise ConfigurationError(
-            "--container-url: containers come in a later version; copy the images to a "
-            "folder and name it with --images-dir"
-        )
-    if images_dir is None or not images_dir.is_dir():
-        raise ConfigurationError(f"no such folder: {images_dir} (--images-dir)")
-    return LocalStore(images_dir)
+def _open_store(options: Options) -> Places:
+    if options.manner.keep is not None:
+        check_writable(options.manner.keep)
+    return places.open_places(options.places, manner=options.manner)
 
 
 def _suffix(header: Header, detector_version: str | None) -> str:
@@ -228,27 +227,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = build_parser()
     args = cli.parse(parser, Arguments(), argv)
-    if args.images_dir is None and (args.save_full_images or not args.container_url):
+    if not places_flags.places_of(args):
         parser.error("--images-dir says where the images are")
-    if args.save_full_images:
-        _logger.info("--save-full-images: all images are local, nothing to save")
+    if args.save_full_images and not args.images_dir:
+        parser.error("--save-full-images needs --images-dir, where it keeps them")
     return cli.exit_code(
         run,
         args.detections_json,
         args.cropped_images_dir,
-        images_dir=args.images_dir,
         logdir=args.logdir,
         options=_to_options(args),
     )
 
 
 def _to_options(args: Arguments) -> Options:
+    keep = Path(args.images_dir[0].where) if args.save_full_images else None
+    images = places_flags.places_of(args)
+    are_distant = any(place.is_remote for place in images)
     return Options(
+        places=images,
+        manner=places_flags.manner_of(args, keep=keep),
         settings=flags.settings_of(args),
         threshold=args.threshold,
         detector_version=args.detector_version,
-        container_url=args.container_url,
-        threads=flags.threads_of(args),
+        threads=flags.threads_of(args, are_distant=are_distant),
         max_failures=args.max_failures,
     )
 

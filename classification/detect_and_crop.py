@@ -3,8 +3,8 @@
 Reads:
   queried_images.json of json_validator: the images, and the boxes that people drew
   DIR/v<version>/<dataset>.json, the detection cache: a detector's boxes of all others
-  the images: <images-dir>/<dataset>/<file>, or else the dataset's root folder as the
-  metadata store of import_metadata knows it (--megadb)
+  the images: <images-dir>/<dataset>/<file>, or else the dataset's root folder, web
+  address or container, as the metadata store of import_metadata knows it (--megadb)
 Writes:
   the detection cache, with --run-detector: a dataset's file once all of it is detected
   <crops>/<dataset>/<file>___crop00.jpg of a box that people drew, and
@@ -43,10 +43,11 @@ from typing import TYPE_CHECKING, Any
 from classification.artifacts import layout, queried_images, step_log
 from classification.cropping import bulk, flags, queried
 from classification.runtime import cli, progress
-from classification.runtime.addresses import shown
+from classification.runtime.addresses import is_address, shown
 from classification.runtime.atomic import check_writable
-from classification.storage import opening, places
-from classification.storage.layered import LayeredStore
+from classification.storage import flags as places_flags
+from classification.storage import places
+from classification.storage.places import Places
 from detection import batch_client, batches, detectors, filling, models, remote_filling
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from classification.cropping.queried import CachedBoxes
     from classification.runtime.name_set import NameSet
     from classification.storage import ImageStore
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner, Place
 
 STEP = "detect_and_crop"
 API_VARIABLE, CALLER_VARIABLE = "BATCH_DETECTION_API_URL", "DETECTION_API_CALLER"
@@ -84,8 +87,13 @@ class Arguments(argparse.Namespace):
     resume_file: Path | None
     restart: bool
     cropped_images_dir: Path | None
-    images_dir: Path | None
+    images_dir: list[Place]
+    base_url: list[Place]
+    container_url: list[Place]
     megadb: Path | None
+    tries: int
+    timeout: int
+    md5: Md5
     save_full_images: bool
     square_crops: bool
     reference_squares: bool
@@ -108,15 +116,15 @@ class Paths:
         logdir: folder of the step log.
         cache_dir: the detection cache.
         crops_dir: root of the crops; None to cut none.
-        images_dir: folder that holds ``<dataset>/<file>``, or None.
-        megadb: metadata store that knows each dataset's folder, or None.
+        images: where the images are, given by a person.
+        megadb: metadata store that knows where each dataset is, or None.
     """
 
     queried_images: Path
     logdir: Path
     cache_dir: Path
     crops_dir: Path | None
-    images_dir: Path | None
+    images: Sequence[Place]
     megadb: Path | None
 
 
@@ -125,6 +133,7 @@ class Options:
     """How to detect and crop.
 
     Attributes:
+        manner: how images are had from elsewhere.
         detector_version: names the folder of the cache, and crops.
         filling: how to detect here what the cache lacks; None not to.
         remote: how to have it detected by a service; None not to.
@@ -135,6 +144,7 @@ class Options:
         max_failures: most failures of images; None for no limit.
     """
 
+    manner: Manner
     detector_version: str
     filling: filling.Options | None
     remote: remote_filling.Options | None
@@ -262,7 +272,7 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
 
 
 def _address(text: str) -> str:
-    if text and not places.is_address(text):
+    if text and not is_address(text):
         raise argparse.ArgumentTypeError("not an address of http or https")
     return text
 
@@ -277,21 +287,12 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the crops; made if missing (default: nothing is cropped)",
     )
-    add(
-        "-i",
-        "--images-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder that holds the images as <dataset>/<file>; looked into first",
-    )
-    cli.add_megadb(
-        group, "metadata store of import_metadata, which knows each dataset's folder"
-    )
+    places_flags.add_places(group)
     add(
         "--save-full-images",
         action="store_true",
-        help="keep images that are fetched from elsewhere in --images-dir; as yet all "
-        "are on this machine, so nothing is fetched",
+        help="keep images that are fetched from elsewhere in the first --images-dir, "
+        "which is made if missing",
     )
 
 
@@ -308,7 +309,8 @@ def run(paths: Paths, *, options: Options) -> None:
     undrawn = queried.find_undrawn(images.images())
     boxes = _open_cache(undrawn, paths, options)
     undetected = queried.find_undetected(images.images(), boxes)
-    store = _open_store(_datasets_to_read(undrawn, undetected, paths, options), paths)
+    datasets = _datasets_to_read(undrawn, undetected, paths, options)
+    store = _open_store(datasets, paths, options)
     log = _start_log(options)
     with _detected(undetected, boxes, store, paths, options, log):
         if options.detects and undetected:
@@ -323,6 +325,7 @@ def run(paths: Paths, *, options: Options) -> None:
         if paths.crops_dir is not None:
             place = _place(paths.crops_dir, store, options)
             bulk.cut_missing(_jobs(images, boxes, options), place, log)
+            log.extra["num_new_downloads"] = store.fetched
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count
@@ -332,7 +335,7 @@ def run(paths: Paths, *, options: Options) -> None:
 def _check_outputs(paths: Paths, options: Options) -> None:
     """Says what would end the run when it has detected for hours."""
     layout.training_suffix(options.detector_version)
-    for folder in (paths.logdir, paths.crops_dir):
+    for folder in (paths.logdir, paths.crops_dir, options.manner.keep):
         if folder is not None:
             check_writable(folder)
 
@@ -356,12 +359,12 @@ def _datasets_to_read(
     return list(undetected) if options.filling else []  # a service reads them itself
 
 
-def _open_store(datasets: Sequence[str], paths: Paths) -> ImageStore:
-    """Opens the place of the datasets' images; where there are none, it is not asked."""
+def _open_store(datasets: Sequence[str], paths: Paths, options: Options) -> Places:
+    """Opens the places of the datasets' images; where there are none, it is not asked."""
     if not datasets:
-        return LayeredStore([])
-    return opening.open_images(
-        datasets, images_dir=paths.images_dir, megadb=paths.megadb
+        return Places([], [])
+    return places.open_places(
+        paths.images, datasets=datasets, megadb=paths.megadb, manner=options.manner
     )
 
 
@@ -408,20 +411,23 @@ def _detected(  # noqa: PLR0913, PLR0917 - what is detected, and where from
 def _places_of_service(
     datasets: Iterable[str], paths: Paths, options: Options
 ) -> dict[str, list[str]]:
-    """Returns where the service finds each dataset, in the order to look."""
+    """Returns where the service finds each dataset: folders first, then addresses."""
+    names = list(datasets)
     if options.remote_images:
         base = options.remote_images
-        return {name: [remote_filling.place_below(base, name)] for name in datasets}
-    names = list(datasets)
-    if not names:
-        return {}
-    folders = opening.find_folders(
-        names, images_dir=paths.images_dir, megadb=paths.megadb
-    )
-    return {
-        name: [str(folder.absolute()) for folder in there]
-        for name, there in folders.items()
-    }
+        return {name: [remote_filling.place_below(base, name)] for name in names}
+    shared = [place for place in paths.images if not place.dataset]
+    own = places.find_places(names, paths.images, paths.megadb, is_needed=not shared)
+    found = {}
+    for name in names:
+        below = [remote_filling.place_below(place.where, name) for place in shared]
+        where = below + [place.where for place in own.get(name, ())]
+        found[name] = sorted(map(_absolute, where), key=is_address)
+    return found
+
+
+def _absolute(where: str) -> str:
+    return where if is_address(where) else str(Path(where).absolute())
 
 
 def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
@@ -494,10 +500,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"the name of --detector {args.detector} tells no version; give "
             "--detector-version, which names the cache and the crops"
         )
-    if args.save_full_images and args.images_dir is None:
+    if args.save_full_images and not args.images_dir:
         parser.error("--save-full-images needs --images-dir, where it keeps them")
-    if args.save_full_images:
-        _logger.info("--save-full-images: all images are local, nothing to save")
     paths = _paths(args)
     return cli.exit_code(run, paths, options=_options(args, version, paths))
 
@@ -508,16 +512,19 @@ def _paths(args: Arguments) -> Paths:
         logdir=args.output_dir or args.queried_images_json.parent,
         cache_dir=args.detector_output_cache_dir,
         crops_dir=args.cropped_images_dir,
-        images_dir=args.images_dir,
+        images=places_flags.places_of(args),
         megadb=args.megadb,
     )
 
 
 def _options(args: Arguments, version: str, paths: Paths) -> Options:
-    threads = flags.threads_of(args)
+    are_distant = any(place.is_remote for place in paths.images) or bool(paths.megadb)
+    threads = flags.threads_of(args, are_distant=are_distant)
+    keep = Path(args.images_dir[0].where) if args.save_full_images else None
     is_here = args.run_detector and not args.batch_api
     is_remote = args.run_detector and bool(args.batch_api)
     return Options(
+        manner=places_flags.manner_of(args, keep=keep),
         detector_version=version,
         filling=_filling(args, version, paths, threads) if is_here else None,
         remote=_remote(args, version, paths) if is_remote else None,

@@ -7,8 +7,8 @@ Two kinds of list:
         --key images --save-key file
 
 What a list holds counts, not what it is called. Where the images are is said by
---images-dir and --base-url, for all datasets or for one, or known by the metadata store
-(import_metadata --images-dir, --base-url). Images that are in STORE_DIR already are kept, so
+--images-dir, --base-url and --container-url, for all datasets or for one, or known by the
+metadata store (import_metadata --images-dir, --base-url). Images that are in STORE_DIR already are kept, so
 a run that was interrupted goes on where it was; each file appears whole or not at all. An
 image that cannot be had is listed with its reason in download_images_log_<time>.json, and
 the run goes on; analyze_failed_images LOG --json-keys images_failed_download says more. A
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from classification.artifacts.dataset_list import DatasetEntry
     from classification.artifacts.step_log import StepLog
     from classification.storage import ImageStore
-    from classification.storage.download import Patience
-    from classification.storage.places import Place
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner, Place
 
 _logger = logging.getLogger(__name__)
 
@@ -60,9 +60,11 @@ class Arguments(argparse.Namespace):
     threads: int
     images_dir: list[Place]
     base_url: list[Place]
+    container_url: list[Place]
     megadb: Path | None
     tries: int
     timeout: int
+    md5: Md5
     max_failures: int | None
     logdir: Path
     verbose: bool
@@ -92,7 +94,7 @@ class Options:
     Attributes:
         places: given by a person.
         megadb: a metadata store, or None.
-        patience: how long a server is waited for.
+        manner: how servers are asked.
         at_hand: folder that may hold a file already, or None.
         threads: number of images fetched at once.
         max_failures: more failed images than this end the run with exit code 4.
@@ -100,7 +102,7 @@ class Options:
 
     places: Sequence[Place]
     megadb: Path | None
-    patience: Patience
+    manner: Manner
     at_hand: Path | None
     threads: int
     max_failures: int | None
@@ -226,7 +228,7 @@ def _open_store(errands: Iterable[Errand], options: Options) -> ImageStore:
         options.places,
         datasets={errand.image.partition("/")[0] for errand in errands},
         megadb=options.megadb,
-        patience=options.patience,
+        manner=options.manner,
     )
 
 
@@ -236,8 +238,7 @@ def _open_log(listing: Listing, options: Options) -> StepLog:
         options={
             "type": listing.kind,
             "only_new_images": listing.only_new_images,
-            "tries": options.patience.tries,
-            "timeout": options.patience.silence_s,
+            **places.manner_to_log(options.manner),
             "threads": options.threads,
         },
     )
@@ -275,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options=Options(
             places=flags.places_of(args),
             megadb=args.megadb,
-            patience=flags.patience_of(args),
+            manner=flags.manner_of(args),
             at_hand=args.check_existing_dir,
             threads=args.threads,
             max_failures=args.max_failures,

@@ -65,7 +65,9 @@ from classification.megadb.presence import find_missing
 from classification.megadb.reading import MetadataStore
 from classification.runtime import cli, progress
 from classification.runtime.errors import ConfigurationError, in_file
-from classification.storage.opening import find_folders
+from classification.storage import flags as places_flags
+from classification.storage import holdings, places
+from classification.storage.places import Place
 from taxonomy.graph import normal
 
 if TYPE_CHECKING:
@@ -79,8 +81,11 @@ if TYPE_CHECKING:
     from classification.labels.wanted import Wanted
     from classification.megadb.query import Candidates
     from classification.megadb.reading import LabelCount
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner
     from taxonomy.graph import DatasetLabel, Taxonomy
 
+_FLAG = "--check-blob-exists"
 _ROOTS_ONLY = ""  # --check-blob-exists without a folder
 _WARNINGS = 5
 # How the last line names what the log counts.
@@ -104,6 +109,12 @@ class Arguments(argparse.Namespace):
     allow_multilabel: bool
     single_parent_taxonomy: bool
     check_blob_exists: str | None
+    base_url: list[Place]
+    container_url: list[Place]
+    tries: int
+    timeout: int
+    md5: Md5
+    threads: int
     min_locs: int | None
     output_dir: Path | None
     json_indent: int | None
@@ -114,14 +125,28 @@ class Arguments(argparse.Namespace):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """Where it is looked whether images are there.
+
+    Attributes:
+        places: given by a person; those that the metadata store knows come after them.
+        manner: how servers are asked.
+        threads: number of images that a server is asked for at once.
+    """
+
+    places: Sequence[Place]
+    manner: Manner
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """How to select.
 
     Attributes:
         allow_multilabel: let labels share dataset labels.
         single_parent_taxonomy: refuse taxa with several parents.
-        check_exists: leave out images whose file is not there.
-        images_dir: where to look for them first, or None.
+        lookup: where to look whether images are there; None to take them all.
         min_locs: leave out labels with fewer locations, or None.
         seed: of the draw where a label has a ``max_count``.
         mislabeled_images: folder of corrections, or None.
@@ -131,8 +156,7 @@ class Options:
 
     allow_multilabel: bool
     single_parent_taxonomy: bool
-    check_exists: bool
-    images_dir: Path | None
+    lookup: Lookup | None
     min_locs: int | None
     seed: int
     mislabeled_images: Path | None
@@ -232,13 +256,23 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-c",
-        "--check-blob-exists",
+        _FLAG,
         nargs="?",
         const=_ROOTS_ONLY,
         metavar="DIR",
         help="leave out images whose file is not there: DIR/<dataset>/<path> is looked "
-        "for, then <path> in the dataset's root folder (import_metadata --images-dir); "
-        "without DIR there alone",
+        "for, then <path> in the dataset's root folder (import_metadata --images-dir), "
+        "behind its web address or in its container; without DIR there alone",
+    )
+    group = parser.add_argument_group("where --check-blob-exists looks, too")
+    places_flags.add_remote(group)
+    group.add_argument(
+        "-n",
+        "--threads",
+        type=cli.positive_int,
+        default=50,
+        help="images that a server is asked for at once; a container is listed instead "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--min-locs",
@@ -311,17 +345,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _to_options(args: Arguments) -> Options:
-    folder = args.check_blob_exists
     return Options(
         allow_multilabel=args.allow_multilabel,
         single_parent_taxonomy=args.single_parent_taxonomy,
-        check_exists=folder is not None,
-        images_dir=Path(folder) if folder else None,
+        lookup=None if args.check_blob_exists is None else _to_lookup(args),
         min_locs=args.min_locs,
         seed=args.seed,
         mislabeled_images=args.mislabeled_images,
         json_indent=args.json_indent,
         explain=tuple(args.explain),
+    )
+
+
+def _to_lookup(args: Arguments) -> Lookup:
+    folder = args.check_blob_exists
+    near = [Place(folder)] if folder else []
+    return Lookup(
+        places=[*near, *places_flags.distant_places_of(args)],
+        manner=places_flags.manner_of(args),
+        threads=args.threads,
     )
 
 
@@ -410,8 +452,8 @@ def _select(
     outcomes = Outcomes(candidates.kind, [labels[pair] for pair in candidates.pairs])
     outcomes.take_out(~candidates.is_image, Outcome.NO_IMAGE_NAME)
     log.extra["nonimage_files"] = _names(store, outcomes, Outcome.NO_IMAGE_NAME)
-    if options.check_exists:
-        missing = _find_missing(store, outcomes.taken, options)
+    if options.lookup is not None:
+        missing = _find_missing(store, outcomes.taken, options.lookup)
         outcomes.take_out(missing, Outcome.NOT_THERE)
         log.extra["nonexistent_images"] = _names(store, outcomes, Outcome.NOT_THERE)
     if options.min_locs is not None:
@@ -424,15 +466,34 @@ def _select(
 
 
 def _find_missing(
-    store: MetadataStore, wanted: NDArray[np.bool_], options: Options
+    store: MetadataStore, wanted: NDArray[np.bool_], lookup: Lookup
 ) -> NDArray[np.bool_]:
-    folders = find_folders(
+    shared = [place for place in lookup.places if not place.dataset]
+    for place in shared:
+        if not place.is_there:
+            raise ConfigurationError(f"no such folder: {place.where} ({_FLAG})")
+    own = places.find_places(
         store.datasets_of(wanted),
-        images_dir=options.images_dir,
-        megadb=store.folder,
-        flag="--check-blob-exists",
+        lookup.places,
+        store.folder,
+        is_needed=not shared,
+        flag=_FLAG,
     )
-    return find_missing(store, wanted, folders, listing=ExistingCrops)
+
+    def holdings_of(dataset: str) -> list[holdings.Holdings]:
+        found = [*shared, *own.get(dataset, ())]
+        return [
+            holdings.open_holdings(
+                place,
+                dataset,
+                listing=ExistingCrops,
+                patience=lookup.manner.patience,
+                threads=lookup.threads,
+            )
+            for place in sorted(found, key=lambda place: place.is_remote)
+        ]
+
+    return find_missing(store, wanted, holdings_of)
 
 
 def _names(store: MetadataStore, outcomes: Outcomes, outcome: Outcome) -> list[str]:
@@ -468,10 +529,9 @@ def _open_log(options: Options) -> StepLog:
         options={
             "allow_multilabel": options.allow_multilabel,
             "single_parent_taxonomy": options.single_parent_taxonomy,
-            "check_exists": options.check_exists,
+            "check_exists": options.lookup is not None,
             "min_locs": options.min_locs,
             "seed": options.seed,
-            "images_dir": _text(options.images_dir),
             "mislabeled_images": _text(options.mislabeled_images),
         },
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -17,7 +16,6 @@ import msgspec
 from classification.cropping import images
 from classification.runtime import parallel
 from classification.runtime.errors import ItemError, PipelineError
-from classification.storage.local import read_file
 from detection import image_metadata
 from detection.records import DetectorRecord, FoundBox
 
@@ -95,17 +93,13 @@ class _Loaded:
     note: str = ""
 
 
-def _read_path(path: str) -> bytes:
-    return read_file(Path(path))
-
-
 def detect(
     detector: Detector,
     files: ImageList,
     work: Work,
     *,
     done: int = 0,
-    read: Callable[[str], bytes] = _read_path,
+    read: Callable[[str], bytes],
 ) -> Iterator[list[Result]]:
     """Yields the results of the images from position ``done`` on, in order.
 

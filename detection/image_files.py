@@ -14,9 +14,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, TypeAlias, cast
+from urllib.parse import urlsplit
 
 from classification.artifacts import image_list
 from classification.artifacts.layout import checked_name, is_image_name
+from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import (
     ArtifactError,
     ConfigurationError,
@@ -26,6 +28,8 @@ from classification.runtime.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from classification.storage.azure import AzureContainerStore
+
 _FolderId: TypeAlias = tuple[int, int]  # device and inode
 
 
@@ -34,8 +38,9 @@ class ImageFile:
     """An image to work on.
 
     Attributes:
-        name: what the output calls it; printable where its own name is not.
-        path: where it is.
+        name: what the output calls it; printable where its own name is not, and without
+            what may be a token.
+        path: where it is: a path, or a web address with its token.
         problem: why it cannot even be tried; empty where it can.
     """
 
@@ -87,7 +92,33 @@ def find_below(folder: Path, may_enter: Callable[[str], bool]) -> Iterator[Image
     return _walk(folder, recursive=True, may_enter=may_enter)
 
 
+def find_at(
+    url: str, store: AzureContainerStore, *, recursive: bool
+) -> Iterator[ImageFile]:
+    """Yields the image at a web address, or those in a container, sorted by name.
+
+    Args:
+        url: of an image, told by how its path ends; else of a container, or of a folder
+            in one, whose images are named as they are below it.
+        store: the same container.
+        recursive: take the images of the folder's folders, too.
+
+    Raises:
+        AccessError: the token does not open the container, or does not let it be listed.
+        StorageError: the container cannot be listed.
+    """
+    if is_image_name(urlsplit(url).path):
+        yield _named(url)
+        return
+    for name in store.names():
+        if is_image_name(name) and (recursive or "/" not in name):
+            shown_name, problem = _inside(name)
+            yield ImageFile(shown_name, store.url_of(name), problem)
+
+
 def _named(path: str) -> ImageFile:
+    if is_address(path):
+        return ImageFile(shown(path), path)
     return ImageFile(_shown(path), path, _fault(path))
 
 
@@ -202,20 +233,21 @@ class ImageList:
             files: sorted by name; of a name that stands twice, the first counts.
 
         Raises:
+            ConfigurationError: two web addresses have one name.
             StorageError: there is no room for the list in the temporary folder.
         """
-        total, count, repeated, last = hashlib.sha256(), 0, 0, None
+        total, count, repeated, last = hashlib.sha256(), 0, 0, ImageFile("", "")
         # It outlives this block as the object's own file, closed by __exit__.
         spool = cast("BinaryIO", tempfile.TemporaryFile(prefix="ct-images-"))  # noqa: SIM115
         try:
             for file in files:
-                if file.name == last:
+                if file.name == last.name and count:
+                    _refuse_hidden_difference(last, file)
                     repeated += 1
                     continue
-                line = json.dumps([file.name, file.path, file.problem]).encode() + b"\n"
-                total.update(line)
-                spool.write(line)
-                count, last = count + 1, file.name
+                total.update(_line(file.name, _without_token(file), file.problem))
+                spool.write(_line(file.name, file.path, file.problem))
+                count, last = count + 1, file
         except OSError as error:
             spool.close()
             raise StorageError(f"cannot list the images: {error.strerror}") from error
@@ -242,3 +274,20 @@ class ImageList:
         for line in itertools.islice(self._file, position, None):
             name, path, problem = json.loads(line)
             yield ImageFile(name, path, problem)
+
+
+def _line(*parts: str) -> bytes:
+    return json.dumps(parts).encode() + b"\n"
+
+
+def _without_token(file: ImageFile) -> str:
+    """Returns where an image is, the same when its token has been renewed."""
+    return shown(file.path) if is_address(file.path) else file.path
+
+
+def _refuse_hidden_difference(one: ImageFile, other: ImageFile) -> None:
+    if is_address(other.path) and other.path != one.path:
+        raise ConfigurationError(
+            f"two addresses of {other.name} differ in what stands behind '?'; that is taken "
+            "for a token, and names in the output end before it"
+        )

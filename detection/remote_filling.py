@@ -31,7 +31,7 @@ from classification.artifacts.batch_request import BatchRequest
 from classification.artifacts.batch_response import BatchResponse
 from classification.artifacts.batch_tasks import BatchTask
 from classification.runtime import journal, locking, progress
-from classification.runtime.addresses import shown
+from classification.runtime.addresses import is_address, shown
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import (
     ArtifactError,
@@ -432,14 +432,18 @@ def _split(
 ) -> Iterator[tuple[str, Sequence[str]]]:
     """Yields the places that files are at, and the files of each.
 
-    Of several places, which are folders of this machine, too, it is the first that holds
-    the file; the last, where none does: the service then says that there is none.
+    Of several folders, which are there on this machine, too, it is the first that holds
+    the file. What is in none is at the first address, or in the last folder: the service
+    then says that there is none.
     """
     if not places:
         raise ConfigurationError("it is not known where the service finds the images")
     *first, last = places
     left = list(files)
     for place in first:
+        if is_address(place):
+            last = place
+            break
         store = LocalStore(Path(place))
         there = [file for file in left if store.exists(file)]
         found = set(there)

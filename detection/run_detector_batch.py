@@ -2,7 +2,8 @@
 
 MODEL is a model file, a name (--list-models prints them), or "default": the small
 MegadetectorLite, which is fetched once, about 40 MB. IMAGES is a folder, an image, or a
-.txt or .json list of images.
+.txt or .json list of images, each of which may be a web address; or the address of an Azure
+container with its token (SAS), or @FILE that holds that address. OUTPUT never holds a token.
 
 Reads:
   the images; those that cannot be read are listed in OUTPUT with the reason
@@ -34,7 +35,12 @@ import msgspec
 from classification.artifacts import detections, label_index, step_log
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import cli, journal, progress
+from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import ConfigurationError
+from classification.storage import anywhere
+from classification.storage import flags as places_flags
+from classification.storage.azure import AzureContainerStore
+from classification.storage.outage import LenientStore
 from detection import (
     batches,
     detectors,
@@ -46,7 +52,10 @@ from detection import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner
 
 STEP = "run_detector_batch"
 OVERWRITE, SKIP, ERROR = "overwrite", "skip", "error"
@@ -59,7 +68,7 @@ class Arguments(argparse.Namespace):
     """What the command line says, typed."""
 
     model: str | None
-    images: Path | None
+    images: str | None
     output: Path | None
     list_models: bool
     recursive: bool
@@ -78,6 +87,9 @@ class Arguments(argparse.Namespace):
     image_size: int | None
     head: str | None
     device: str
+    tries: int
+    timeout: int
+    md5: Md5
     trust_model: bool
     restart: bool
     overwrite_handling: str
@@ -95,14 +107,14 @@ class Paths:
     """What is read and written.
 
     Attributes:
-        images: a folder, an image, or a list of images.
+        images: a folder, an image, a list of images, or the address of a container.
         output: the detections JSON.
         journal: where the journal is while it runs.
         logdir: folder of the step log.
         class_mapping: label index with names to write for the model's classes.
     """
 
-    images: Path
+    images: str
     output: Path
     journal: Path
     logdir: Path
@@ -117,6 +129,7 @@ class Options:
         model: a model file, or a name of the model table.
         work: how to take images through the detector.
         engine: how to run the detector.
+        manner: how servers are asked for images.
         recursive: look into the folders of the folder.
         relative: name images relative to the folder.
         completion_time: ``now``, a time to write, or None for none.
@@ -130,6 +143,7 @@ class Options:
     model: str
     work: batches.Work
     engine: detectors.Options = field(default_factory=detectors.Options)
+    manner: Manner = anywhere.DEFAULT_MANNER
     recursive: bool = False
     relative: bool = False
     completion_time: str | None = None
@@ -145,6 +159,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_inputs(parser)
     _add_contents(parser)
     flags.add_speed(parser)
+    places_flags.add_manner(parser.add_argument_group("images at web addresses"))
     _add_resuming(parser)
     return parser
 
@@ -155,9 +170,10 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add(
         "images",
         nargs="?",
-        type=Path,
+        type=places_flags.read_address,
         metavar="IMAGES",
-        help="folder of images, one image, or a .txt (one path a line) or .json list",
+        help="folder of images, one image, a .txt (one path or address a line) or .json "
+        "list, or the address of a container, @FILE reads it from a file",
     )
     add("output", nargs="?", type=Path, metavar="OUTPUT", help="detections JSON")
     add("--list-models", action="store_true", help="print the known models, and end")
@@ -300,10 +316,7 @@ def run(paths: Paths, *, options: Options) -> None:
     if paths.output.exists() and options.overwrite_handling != OVERWRITE:
         _keep(paths.output, options.overwrite_handling)
         return
-    found = image_files.find(
-        paths.images, recursive=options.recursive, relative=options.relative
-    )
-    with image_files.ImageList.of(found) as images:
+    with image_files.ImageList.of(_find(paths.images, options)) as images:
         _check_not_empty(paths.images, images, recursive=options.recursive)
         model = models.resolve(options.model)
         _logger.info("%d images; detector %s", len(images), model.name)
@@ -330,14 +343,28 @@ def _keep(output: Path, handling: str) -> None:
     _logger.info("%s exists; nothing done (--overwrite_handling skip)", output)
 
 
+def _find(images: str, options: Options) -> Iterator[image_files.ImageFile]:
+    """Yields the images that a person means; a token is never part of a name."""
+    if is_address(images):
+        store = AzureContainerStore(images, patience=options.manner.patience)
+        return image_files.find_at(images, store, recursive=options.recursive)
+    return image_files.find(
+        Path(images), recursive=options.recursive, relative=options.relative
+    )
+
+
 def _check_not_empty(
-    where: Path, images: image_files.ImageList, *, recursive: bool
+    where: str, images: image_files.ImageList, *, recursive: bool
 ) -> None:
     if images.repeated:
         _logger.info("%d names stand twice and count once", images.repeated)
     if not len(images):
         hint = "" if recursive else "; --recursive looks into its folders, too"
-        raise ConfigurationError(f"no images in {where}{hint}")
+        raise ConfigurationError(f"no images in {_shown(where)}{hint}")
+
+
+def _shown(images: str) -> str:
+    return shown(images) if is_address(images) else images
 
 
 def _key(
@@ -389,7 +416,7 @@ def _start_log(
         options={
             "model": model.name,
             "model_file": str(model.path),
-            "images": str(paths.images),
+            "images": _shown(paths.images),
             "output": str(paths.output),
             "recursive": options.recursive,
             "output_relative_filenames": options.relative,
@@ -414,10 +441,13 @@ def _detect(
 ) -> None:
     """Fills the journal with what is not yet in it."""
     done, unsynced, began = kept.records, 0, time.monotonic()
+    store = LenientStore(anywhere.AnywhereStore(options.manner))
     if done:
         _logger.info("%d of %d images are done already", done, len(images))
     with progress.bar(len(images), unit="images", initial=done) as shown:
-        for results in batches.detect(detector, images, options.work, done=done):
+        for results in batches.detect(
+            detector, images, options.work, done=done, read=store.read
+        ):
             kept.append(msgspec.to_builtins(result) for result in results)
             shown.update(len(results))
             unsynced += len(results)
@@ -481,7 +511,7 @@ def _checkpoint_of(args: Arguments) -> Path | None:
     return None if checkpoint == AUTO else checkpoint
 
 
-def _paths(args: Arguments, images: Path, output: Path) -> Paths:
+def _paths(args: Arguments, images: str, output: Path) -> Paths:
     beside = output.with_name(f"{output.name}.journal")
     return Paths(
         images=images,
@@ -508,6 +538,7 @@ def _options(args: Arguments, model: str) -> Options:
             ),
         ),
         engine=flags.engine_of(args),
+        manner=places_flags.manner_of(args),
         recursive=args.recursive,
         relative=args.relative,
         completion_time=args.completion_time,

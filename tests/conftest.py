@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import azurite
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,3 +31,12 @@ def _logging_as_it_was() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[azurite.Azurite]:
+    """The emulator of Azure Blob Storage; a test that asks for it is skipped without."""
+    if reason := azurite.missing():
+        pytest.skip(reason)
+    with azurite.running(tmp_path_factory.mktemp("azurite")) as running:
+        yield running

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from email.message import Message
     from pathlib import Path
 
 
@@ -45,8 +46,15 @@ class Web:
 
 
 @contextmanager
-def serving(*replies: Reply) -> Iterator[Web]:
-    """Serves the replies in turn, whatever is asked for; the last one for ever."""
+def serving(
+    *replies: Reply, note: Callable[[Message], object] = lambda _: None
+) -> Iterator[Web]:
+    """Serves the replies in turn, whatever is asked for; the last one for ever.
+
+    Args:
+        replies: at least one.
+        note: gets the headers of each request.
+    """
     web = Web("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,9 +63,16 @@ def serving(*replies: Reply) -> Iterator[Web]:
             web.received.append((dict(self.headers), body))
             self.do_GET()
 
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
         def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        def _answer(self, *, with_body: bool) -> None:
             reply = replies[min(len(web.asked), len(replies) - 1)]
             web.asked.append(self.path)
+            note(self.headers)
             self.send_response(reply.status)
             headers = dict(reply.headers)
             if "Transfer-Encoding" not in headers:
@@ -67,7 +82,8 @@ def serving(*replies: Reply) -> Iterator[Web]:
                 self.send_header(key, value)
             self.end_headers()
             reply.during()
-            self.wfile.write(reply.body)
+            if with_body:
+                self.wfile.write(reply.body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -76,15 +92,30 @@ def serving(*replies: Reply) -> Iterator[Web]:
         yield web
 
 
+def let_in(_: str) -> int:
+    """Lets everybody in."""
+    return 0
+
+
 @contextmanager
-def serving_folder(folder: Path) -> Iterator[Web]:
-    """Serves the files below a folder; what it does not have is 404."""
+def serving_folder(
+    folder: Path, *, doorkeeper: Callable[[str], int] = let_in
+) -> Iterator[Web]:
+    """Serves the files below a folder; what it does not have is 404.
+
+    Args:
+        folder: what is served.
+        doorkeeper: given a path with its query, returns the status to refuse it with, or 0.
+    """
     web = Web("")
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
             web.asked.append(self.path)
-            super().do_GET()
+            if status := doorkeeper(self.path):
+                self.send_error(status)
+            else:
+                super().do_GET()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -12,7 +12,12 @@ from classification.artifacts import layout
 from classification.artifacts.image_status import ImageStatus, Status
 from classification.cropping import images
 from classification.cropping.images import DEFAULT_MAX_PIXELS, TruncatedError
-from classification.runtime.errors import ItemError, StorageError
+from classification.runtime.errors import (
+    AccessError,
+    ItemError,
+    StorageError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     from classification.storage import ImageStore
@@ -32,10 +37,10 @@ def diagnose(
         return ImageStatus(name, Status.NON_IMAGE)
     try:
         data = store.read(name)
+    except UnreachableError as error:
+        return ImageStatus(name, Status.UNREACHABLE, str(error))
     except ItemError as error:
         return _unread(name, store, str(error))
-    except StorageError as error:
-        return ImageStatus(name, Status.UNREACHABLE, str(error))
     try:
         images.open_image(data, max_pixels=max_pixels)
     except TruncatedError as error:
@@ -48,6 +53,8 @@ def diagnose(
 def _unread(name: str, store: ImageStore, reason: str) -> ImageStatus:
     try:
         there = store.exists(name)
+    except AccessError:
+        raise
     except StorageError:
         return ImageStatus(name, Status.UNREACHABLE, reason)
     return ImageStatus(name, Status.BAD if there else Status.NONEXISTENT, reason)

@@ -91,8 +91,9 @@ def add_cutting(parser: argparse._ActionsContainer) -> None:
         "--threads",
         type=cli.positive_int,
         default=parallel.cores(),
-        help="images worked on at once; more than the processor has cores would only "
-        "slow it down, so no more are used (default: %(default)s, the cores)",
+        help="images worked on at once; where they are on this machine, no more are used "
+        "than the processor has cores, since that would only slow it down; a distant "
+        "server wants many (default: %(default)s, the cores)",
     )
 
 
@@ -113,8 +114,16 @@ def _shape(args: CropArguments) -> Shape:
     return Shape.SQUARE if args.square_crops else Shape.RECTANGLE
 
 
-def threads_of(args: CropArguments) -> int:
-    """Returns ``--threads``, or the number of cores where that is less, and says so."""
+def threads_of(args: CropArguments, *, are_distant: bool) -> int:
+    """Returns ``--threads``, or the number of cores where that is less, and says so.
+
+    Args:
+        args: the command line.
+        are_distant: images may come from other machines, which are waited for most of
+            the time; then as many threads are used as are wanted.
+    """
+    if are_distant:
+        return args.threads
     threads = min(args.threads, parallel.cores())
     if threads < args.threads:
         _logger.info("--threads: %d, as many as there are cores", threads)

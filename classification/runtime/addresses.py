@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import re
 
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _QUERY = re.compile(r"[?#]\S*")
 _USER = re.compile(r"(?<=://)[^\s/@]*@")
+_SECRET = re.compile(
+    r"(?i)\b(sig|x-amz-signature|x-goog-signature|signature|token|access_token)"
+    r"(=|%3d)[^&\s\"'<>]+|(?<=\bbearer )\S+"
+)
 
 
 def shown(url: str) -> str:
@@ -20,3 +25,16 @@ def shown(url: str) -> str:
 def without_tokens(text: str) -> str:
     """Returns text of someone else's with each address in it as ``shown``."""
     return _USER.sub("", _QUERY.sub("", text))
+
+
+def redacted(text: str) -> str:
+    """Returns text of any kind without the signatures and tokens that stand in it.
+
+    The last line of defence, for what libraries log: all else in the text stays.
+    """
+    return _SECRET.sub(lambda found: f"{found[1]}=..." if found[1] else "...", text)
+
+
+def is_address(text: str) -> bool:
+    """Says whether a text is a web address, not a path."""
+    return bool(_WEB.match(text))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from classification.runtime import parallel
+from classification.runtime.addresses import redacted
 from classification.runtime.errors import PipelineError, TooManyFailuresError
 
 if TYPE_CHECKING:
@@ -258,17 +259,25 @@ def parse(
 ) -> ArgumentsT:
     """Fills ``arguments`` from the command line and turns on logging to stderr."""
     parser.parse_args(argv, namespace=arguments)
-    verbose = getattr(arguments, "verbose", False)
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(levelname)s %(message)s" if verbose else "%(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    _start_logging(verbose=getattr(arguments, "verbose", False))
+    return arguments
+
+
+class _Formatter(logging.Formatter):
+    """Shows no token, not even one in the message or traceback of a library."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+def _start_logging(*, verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(message)s" if verbose else None))
+    level = logging.DEBUG if verbose else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     if not verbose:
         for chatty in ("PIL", "torch", "onnxscript", "onnx_ir", "timm"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-    return arguments
 
 
 def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> int:

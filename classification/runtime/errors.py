@@ -5,12 +5,14 @@
     PipelineError                exit 1
     ├── ArtifactError            a file of the pipeline is missing or malformed
     ├── StorageError             an image store could not be reached or read
+    │   └── AccessError          it refuses whoever asks: a token that has expired, say
     ├── ConfigurationError       options that parse but contradict each other
     ├── ModelError               a model that is missing, refused or of another kind
     │   └── MissingExtraError    a package of an extra is not installed
     └── TooManyFailuresError     exit 4: more items failed than --max-failures allows
 
     ItemError                    one item failed; the run goes on (never ends a command)
+    └── UnreachableError         the store gave no answer, so that nothing is known of it
 
 The failure of a single item (an image, a crop) is no PipelineError: whoever works
 through items catches ItemError, records its reason in the step log, and goes on.
@@ -52,6 +54,13 @@ class StorageError(PipelineError):
     """An image store that cannot be reached or read."""
 
 
+class AccessError(StorageError):
+    """An image store that lets nobody in with this token, or without one.
+
+    It is never the fault of an image, and no other image would fare better.
+    """
+
+
 class ConfigurationError(PipelineError):
     """Options that parse but contradict each other or the files they name."""
 
@@ -79,6 +88,10 @@ class TooManyFailuresError(PipelineError):
 
 class ItemError(Exception):
     """One item (an image, a crop) cannot be used; the text is the reason alone."""
+
+
+class UnreachableError(ItemError):
+    """An image of which nothing is known: its store gave no answer."""
 
 
 @contextmanager

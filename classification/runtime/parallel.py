@@ -1,10 +1,12 @@
-"""A map over threads that keeps order and holds only a few items at a time."""
+"""A map over threads that keeps order, holds few items at a time, and ends at once."""
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_of_thread = threading.local()
 
 
 def cores() -> int:
@@ -43,7 +47,8 @@ def ordered_map(
         yield from map(function, items)
         return
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    over = threading.Event()
+    with ThreadPoolExecutor(threads, initializer=_begin, initargs=(over,)) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
@@ -52,8 +57,27 @@ def ordered_map(
             while pending:
                 yield pending.popleft().result()
         finally:
+            over.set()
             for future in pending:
                 future.cancel()
+
+
+def pause(seconds: float) -> None:
+    """Waits, but in a thread of ``ordered_map`` not for longer than the map goes on.
+
+    Raises:
+        CancelledError: the map has ended, be it by an error or an interrupt; nobody
+            takes what the thread works at.
+    """
+    over: threading.Event | None = getattr(_of_thread, "over", None)
+    if over is None:
+        time.sleep(seconds)
+    elif over.wait(seconds):
+        raise CancelledError
+
+
+def _begin(over: threading.Event) -> None:
+    _of_thread.over = over
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

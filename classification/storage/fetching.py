@@ -14,7 +14,6 @@ from classification.runtime import parallel
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ItemError, StorageError
 from classification.storage.local import read_file
-from classification.storage.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,7 +69,6 @@ class _How(Enum):
     LINKED = auto()
     FETCHED = auto()
     FAILED = auto()
-    UNREACHABLE = auto()
 
 
 class _Result(NamedTuple):
@@ -105,7 +103,6 @@ def fetch_missing(
     log.counts |= dict.fromkeys((IMAGES, EXISTING, LINKED, FETCHED, FAILED), 0)
     failed: list[str] = []
     log.extra["images_failed_download"] = failed
-    outage = Outage()
     fetch = partial(_fetch, store=store, folder=folder)
     missing = _find_missing(errands, folder, log)
     for result in parallel.ordered_map(fetch, missing, threads=threads):
@@ -115,7 +112,6 @@ def fetch_missing(
             log.counts[FAILED] += 1
             log.failures.append((result.image, result.reason))
             failed.append(result.image)
-        outage.note(result.reason if result.how is _How.UNREACHABLE else "")
 
 
 def _find_missing(
@@ -134,11 +130,7 @@ def _fetch(errand: Errand, *, store: ImageStore, folder: Folder) -> _Result:
     try:
         if folder.at_hand is not None and _link(folder.at_hand / errand.target, target):
             return _Result(errand.image, _How.LINKED)
-        try:
-            data = store.read(errand.image)
-        except StorageError as error:
-            return _Result(errand.image, _How.UNREACHABLE, str(error))
-        _write(target, data)
+        write_image(folder.path, errand.target, store.read(errand.image))
     except ItemError as error:
         return _Result(errand.image, _How.FAILED, str(error))
     return _Result(errand.image, _How.FETCHED)
@@ -155,12 +147,12 @@ def _link(source: Path, target: Path) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.link(source.resolve(), target)
         return True
-    _write(target, read_file(source))
+    write_image(target.parent, target.name, read_file(source))
     return True
 
 
-def _write(target: Path, data: bytes) -> None:
-    """Writes a file whole.
+def write_image(folder: Path, name: str, data: bytes) -> None:
+    """Writes an image into a folder, under its name there, whole.
 
     Raises:
         ItemError: this one cannot be written: its name is too long for the disk, or a
@@ -168,7 +160,7 @@ def _write(target: Path, data: bytes) -> None:
         StorageError: no file can.
     """
     try:
-        with replacing(target, sync=False) as file:
+        with replacing(folder / name, sync=False) as file:
             file.write(data)
     except StorageError as error:
         cause = error.__cause__

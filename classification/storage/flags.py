@@ -1,31 +1,59 @@
-"""The flags that say where images are, the same in every command that fetches some."""
+"""The flags that say where images are, the same in every command that reads some."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from classification.runtime import cli
-from classification.storage import places
+from classification.storage import azure, digests, places
+from classification.storage.places import Manner, Place
 from classification.storage.web import IMAGE_PATIENCE
 
 if TYPE_CHECKING:
-    from classification.storage.download import Patience
-    from classification.storage.places import Place
+    from collections.abc import Sequence
+
+    from classification.storage.digests import Md5
+
+_FILE_MARK = "@"
 
 
-class PlaceArguments(Protocol):
+class MannerArguments(Protocol):
+    """What ``add_manner`` puts into a namespace."""
+
+    tries: int
+    timeout: int
+    md5: Md5
+
+
+class RemoteArguments(MannerArguments, Protocol):
+    """What ``add_remote`` puts into a namespace."""
+
+    base_url: list[Place]
+    container_url: list[Place]
+
+
+class PlaceArguments(RemoteArguments, Protocol):
     """What ``add_places`` puts into a namespace."""
 
     images_dir: list[Place]
-    base_url: list[Place]
-    tries: int
-    timeout: int
 
 
-def add_places(parser: argparse._ActionsContainer) -> None:
-    """Declares the flags that say where images are, and how long servers are waited for."""
+def add_places(
+    parser: argparse._ActionsContainer,
+    *,
+    container_flags: Sequence[str] = (),
+    with_megadb: bool = True,
+) -> None:
+    """Declares the flags that say where images are, and how servers are asked.
+
+    Args:
+        parser: where to declare them.
+        container_flags: other names of ``--container-url``.
+        with_megadb: the metadata store may say so, too.
+    """
     parser.add_argument(
         "-i",
         "--images-dir",
@@ -36,30 +64,65 @@ def add_places(parser: argparse._ActionsContainer) -> None:
         help="folder that holds the images under the names of the list, or, after "
         "DATASET=, those of one dataset; may be repeated",
     )
+    if with_megadb:
+        cli.add_megadb(parser, "metadata store, which knows where each dataset is")
+    add_remote(parser, container_flags=container_flags)
+
+
+def add_remote(
+    parser: argparse._ActionsContainer, *, container_flags: Sequence[str] = ()
+) -> None:
+    """Declares those of ``add_places`` that are about web addresses and containers."""
     parser.add_argument(
         "--base-url",
         type=_address,
         action="append",
         default=[],
         metavar="[DATASET=]URL",
-        help="web address below which the images are, as with --images-dir; may be "
-        "repeated, and is asked after all folders",
+        help="web address below which the images are, under the names of the list, or, "
+        "after DATASET=, those of one dataset; may be repeated, and is asked after all "
+        "folders",
     )
-    cli.add_megadb(parser, "metadata store, which knows where each dataset is")
+    parser.add_argument(
+        *container_flags,
+        "--container-url",
+        type=_container,
+        action="append",
+        default=[],
+        metavar="[DATASET=]URL",
+        help="address of an Azure container that holds the images, with its token (SAS); "
+        "@FILE reads it from a file, which keeps it out of the list of processes "
+        f"(default: the environment's {azure.ACCOUNT_VARIABLE}, "
+        f"{azure.CONTAINER_VARIABLE} and {azure.TOKEN_VARIABLE}; empty for none)",
+    )
+    add_manner(parser)
+
+
+def add_manner(parser: argparse._ActionsContainer) -> None:
+    """Declares the flags that say how servers are asked."""
     parser.add_argument(
         "--tries",
         type=cli.positive_int,
         default=IMAGE_PATIENCE.tries,
         metavar="N",
         help="how often a server is asked for an image, with growing pauses, where it "
-        "does not answer (default: %(default)s)",
+        "does not answer, or not with the whole of it (default: %(default)s)",
     )
     parser.add_argument(
         "--timeout",
         type=cli.positive_int,
         default=round(IMAGE_PATIENCE.silence_s),
         metavar="SECONDS",
-        help="how long a server may be silent (default: %(default)s)",
+        help="how long a server may be silent (default: %(default)s); all tries of an "
+        f"image together take no more than {IMAGE_PATIENCE.limit_s:g}",
+    )
+    parser.add_argument(
+        "--md5",
+        choices=digests.MODES,
+        default="check",
+        help="compare an image with the MD5 that the server says of it, where it says "
+        "one (check); refuse one of which it says none (require); or pass over it (off); "
+        "the length is always compared (default: %(default)s)",
     )
 
 
@@ -77,11 +140,39 @@ def _address(text: str) -> Place:
     return place
 
 
+def _container(text: str) -> Place:
+    place = Place(text) if text.startswith(_FILE_MARK) else places.parse(text)
+    return Place(read_address(place.where), place.dataset, is_container=True)
+
+
+def read_address(text: str) -> str:
+    """Returns a text, or what is in the file that ``@FILE`` names, for ``type=``.
+
+    So an address with a token need not stand in the list of processes.
+    """
+    if not text.startswith(_FILE_MARK):
+        return text
+    path = Path(text.removeprefix(_FILE_MARK))
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        raise argparse.ArgumentTypeError(f"cannot read {path}") from None
+
+
 def places_of(args: PlaceArguments) -> list[Place]:
-    """Returns where the command line says that images are, folders first."""
-    return [*args.images_dir, *args.base_url]
+    """Returns where the command line, or the environment, says that images are."""
+    return [*args.images_dir, *distant_places_of(args)]
 
 
-def patience_of(args: PlaceArguments) -> Patience:
-    """Returns how long the command line says that servers are waited for."""
-    return replace(IMAGE_PATIENCE, tries=args.tries, silence_s=args.timeout)
+def distant_places_of(args: RemoteArguments) -> list[Place]:
+    """Returns those of ``places_of`` that are not on this machine."""
+    containers = [place for place in args.container_url if place.where]
+    if not args.container_url and (url := azure.from_environment()):
+        containers = [Place(url, is_container=True)]
+    return [*args.base_url, *containers]
+
+
+def manner_of(args: MannerArguments, *, keep: Path | None = None) -> Manner:
+    """Returns how the command line says that servers are asked."""
+    patience = replace(IMAGE_PATIENCE, tries=args.tries, silence_s=args.timeout)
+    return Manner(patience=patience, md5=args.md5, keep=keep)

@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
-from classification.runtime.errors import StorageError
+import threading
+from typing import TYPE_CHECKING
+
+from classification.runtime.errors import (
+    AccessError,
+    ItemError,
+    StorageError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from classification.storage import ImageStore
 
 IN_A_ROW = 25  # a bad connection loses some images, and a broken one all
 
 
-class Outage:
-    """Counts how many images in a row got no answer, and ends the run at so many."""
+class LenientStore:
+    """A store that may fail to answer now and then, which is then the image's failure.
 
-    def __init__(self, limit: int = IN_A_ROW) -> None:
-        """Begins with none."""
+    So many images in a row without an answer are a failure of the store. Whether an
+    image exists is never guessed: ``exists`` fails as the store does.
+    """
+
+    def __init__(self, store: ImageStore, limit: int = IN_A_ROW) -> None:
+        """Takes the store, and how many images in a row may be without an answer."""
+        self._store = store
         self._limit = limit
         self._in_a_row = 0
+        self._lock = threading.Lock()
 
-    def note(self, reason: str) -> None:
-        """Notes one image.
-
-        Args:
-            reason: why it got no answer; empty where the store answered, be it that it
-                does not have the image.
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of the image ``name``; see ``ImageStore.read``.
 
         Raises:
-            StorageError: so many in a row got none.
+            UnreachableError: the store gave no answer for this image.
+            ItemError: it does not have the image, or not to give.
+            AccessError: it lets nobody in.
+            StorageError: it gave no answer for many images in a row.
         """
-        self._in_a_row = self._in_a_row + 1 if reason else 0
-        if self._in_a_row == self._limit:
+        try:
+            data = self._store.read(name)
+        except AccessError:
+            raise
+        except StorageError as error:
+            self._count(str(error))
+            raise UnreachableError(str(error)) from error
+        except ItemError:
+            self._in_a_row = 0
+            raise
+        self._in_a_row = 0
+        return data
+
+    def exists(self, name: str) -> bool:
+        """Says whether the store has the image; see ``ImageStore.exists``."""
+        return self._store.exists(name)
+
+    def _count(self, reason: str) -> None:
+        with self._lock:
+            self._in_a_row += 1
+            is_enough = self._in_a_row >= self._limit
+        if is_enough:
             raise StorageError(
                 f"{self._limit} images in a row could not be reached, the last one: "
                 f"{reason}; run again to go on"

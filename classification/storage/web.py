@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from classification.runtime.addresses import shown
 from classification.runtime.errors import ItemError
 from classification.storage import download
-from classification.storage.download import (
-    DownloadError,
-    MissingError,
-    NoAnswerError,
-    Patience,
-)
+from classification.storage.connection import anywhere
+from classification.storage.download import DownloadError, MissingError, NoAnswerError
+from classification.storage.retrying import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from classification.storage.digests import Md5
 
 MAX_BYTES = 1 << 28  # far above any photograph; what a server sends must fit in memory
 
 # What photographs are waited for; a large file has longer.
-IMAGE_PATIENCE = Patience(limit_s=300)
+IMAGE_PATIENCE = Patience(limit_s=600)
 
 
 class WebStore:
@@ -26,15 +29,26 @@ class WebStore:
     A query, such as a token, stays at the end of the address, and is never shown.
     """
 
-    def __init__(self, base_url: str, *, patience: Patience = IMAGE_PATIENCE) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        patience: Patience = IMAGE_PATIENCE,
+        md5: Md5 = "check",
+        may_ask: Callable[[str], bool] = anywhere,
+    ) -> None:
         """Names the address; nothing is asked until something is read.
 
         Args:
             base_url: of http or https, with or without a slash at the end of its path.
             patience: how long an image is waited for, and how often it is tried.
+            md5: what to do about the MD5 that the server says of an image.
+            may_ask: says which addresses may be asked for, should the server lead on.
         """
         self._base = urlsplit(base_url)
         self._patience = patience
+        self._md5 = md5
+        self._may_ask = may_ask
 
     def read(self, name: str) -> bytes:
         """Returns the bytes of the image ``name``; see ``ImageStore.read``.
@@ -42,18 +56,15 @@ class WebStore:
         Raises:
             ItemError: the server says that it does not have the image, or will not give
                 it; or the name leaves the address.
+            AccessError: the server lets nobody in with this token, or without one.
             StorageError: it did not answer, however often it was asked.
         """
-        try:
-            return download.read(
-                self.url_of(name), max_bytes=MAX_BYTES, patience=self._patience
-            )
-        except NoAnswerError:
-            raise
-        except MissingError as error:
-            raise ItemError("no such file") from error
-        except DownloadError as error:
-            raise ItemError(str(error)) from error
+        return read_url(
+            self.url_of(name),
+            patience=self._patience,
+            md5=self._md5,
+            may_ask=self._may_ask,
+        )
 
     def exists(self, name: str) -> bool:
         """Says whether there is an image of this name; see ``ImageStore.exists``."""
@@ -61,7 +72,7 @@ class WebStore:
             url = self.url_of(name)
         except ItemError:
             return False
-        return download.exists(url, patience=self._patience)
+        return download.exists(url, patience=self._patience, may_ask=self._may_ask)
 
     def url_of(self, name: str) -> str:
         """Returns the address of the image ``name``.
@@ -76,3 +87,26 @@ class WebStore:
         path = quote(name, safe="/", encoding="utf-8", errors="surrogateescape")
         base = self._base.path.rstrip("/")
         return urlunsplit(self._base._replace(path=f"{base}/{path}"))
+
+
+def read_url(
+    url: str,
+    *,
+    patience: Patience = IMAGE_PATIENCE,
+    md5: Md5 = "check",
+    may_ask: Callable[[str], bool] = anywhere,
+) -> bytes:
+    """Returns the bytes of the image at an address; see ``WebStore.read``."""
+    try:
+        data = download.read(
+            url, max_bytes=MAX_BYTES, patience=patience, md5=md5, may_ask=may_ask
+        )
+    except NoAnswerError:
+        raise
+    except MissingError as error:
+        raise ItemError("no such file") from error
+    except DownloadError as error:
+        raise ItemError(str(error)) from error
+    if not data:
+        raise ItemError("empty file")
+    return data

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from classification.runtime.addresses import shown
-from classification.runtime.errors import ConfigurationError, ItemError, PipelineError
+from classification.runtime.addresses import is_address, shown
+from classification.runtime.errors import ConfigurationError, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][-+.a-z0-9]*:", re.IGNORECASE)
 _PLAIN = re.compile(r"[!-~]+")  # ASCII without space; anything else is to be encoded
 _ENCODED_SLASH = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
@@ -140,32 +139,24 @@ class Admission:
         else:
             self.resolve(where)
 
-    def check_opening(self, url: str) -> None:
-        """Checks an address that a connection is about to be opened to.
+    def may_ask(self, url: str) -> bool:
+        """Says whether a connection to an address may be opened.
 
-        Raises:
-            ItemError: it is not let in, be it where a redirect leads, or a name that
-                stands for a link-local address.
+        For each that is about to be: where a redirect leads is not let in by itself, nor
+        is a name that stands for a link-local address.
         """
         try:
             self.check_url(url)
-        except RefusedError as error:
-            raise ItemError(str(error)) from error
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if any(map(_is_no_server, _addresses_of(host))):
-            raise ItemError(f"{host!r} is at an address that is never asked")
+        except RefusedError:
+            return False
+        host = urlsplit(url).hostname or ""
+        return not any(map(_is_no_server, _addresses_of(host)))
 
     def _inside(self, resolved: str, path: str) -> Path:
         found = Path(resolved)
         if not any(found.is_relative_to(root) for root in self.roots):
             raise RefusedError(f"{path!r} is in no --allow-root of this service")
         return found
-
-
-def is_address(text: str) -> bool:
-    """Says whether a text is an address of the web, rather than a path."""
-    return bool(_ADDRESS.match(text))
 
 
 def _to_root(root: Path) -> Path:

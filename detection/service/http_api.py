@@ -268,7 +268,7 @@ class Handler(BaseHTTPRequestHandler):
             headers.get("Authorization", ""), parts.path, parts.query
         ):
             _logger.info("refused %s, which has no token", self.client_address[0])
-            sentence = "a token expected: Authorization: Bearer TOKEN"
+            sentence = "a token expected, in the header Authorization"
             raise _Refusal(HTTPStatus.UNAUTHORIZED, sentence)
         if not self.server.api.token and not _LOCAL_HOSTS.fullmatch(
             headers.get("Host", "")

@@ -5,30 +5,28 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from classification.artifacts import image_list, layout
 from classification.artifacts.batch_request import MOST_IMAGES
-from classification.runtime.addresses import shown
-from classification.runtime.errors import ArtifactError, ItemError
-from classification.storage import reach
-from classification.storage.download import fetch
+from classification.runtime.addresses import is_address, shown
+from classification.runtime.errors import AccessError, ArtifactError, ItemError
+from classification.storage import download
+from classification.storage.download import DownloadError, NoAnswerError
 from classification.storage.local import read_file
-from classification.storage.places import Place
-from classification.storage.web import IMAGE_PATIENCE
+from classification.storage.web import IMAGE_PATIENCE, WebStore, read_url
 from detection import image_files
 from detection.image_files import ImageFile, ImageList
-from detection.service.admission import RefusedError, is_address
+from detection.service.admission import RefusedError
+
+MOST_BYTES = 1 << 28  # of a list of images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from classification.artifacts.batch_request import BatchRequest
-    from classification.storage import ImageStore
-    from classification.storage.download import Patience
+    from classification.storage.retrying import Patience
     from detection.service.admission import Admission
 
 
@@ -107,14 +105,19 @@ def _entering(admission: Admission) -> Callable[[str], bool]:
 
 
 def _fetch_list(url: str, admission: Admission, patience: Patience) -> list[str]:
+    try:
+        data = download.read(
+            url, max_bytes=MOST_BYTES, patience=patience, may_ask=admission.may_ask
+        )
+    except (NoAnswerError, AccessError):
+        raise
+    except DownloadError as error:  # it will not pass
+        raise RefusedError(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="ct-list-") as folder:
         path = Path(folder) / "images.json"
+        path.write_bytes(data)
         try:
-            with reach.limited_to(admission.check_opening):
-                fetch(url, path, patience=patience)
             images = image_list.read(path)
-        except ItemError as error:
-            raise RefusedError(str(error)) from error
         except ArtifactError as error:
             where = error.where.replace(str(path), shown(url))
             raise ArtifactError(error.message, where=where) from error
@@ -123,70 +126,64 @@ def _fetch_list(url: str, admission: Admission, patience: Patience) -> list[str]
     return images
 
 
+class AdmittedStore:
+    """The images of a request, by path or address; reads nothing that is not let in."""
+
+    def __init__(self, place: str, admission: Admission, patience: Patience) -> None:
+        """Names the place that images are named below; empty where they stand alone."""
+        self._prefix = f"{place}/" if place else ""
+        self._admission = admission
+        self._patience = patience
+        self._web = (
+            WebStore(place, patience=patience, may_ask=admission.may_ask)
+            if is_address(place)
+            else None
+        )
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of an image; see ``ImageStore.read``."""
+        if self._web is not None:
+            return self._web.read(name)
+        if not self._prefix and is_address(name):
+            may_ask = self._admission.may_ask
+            return read_url(name, patience=self._patience, may_ask=may_ask)
+        return read_file(self._resolve(name))
+
+    def exists(self, name: str) -> bool:
+        """Says whether there is such an image; see ``ImageStore.exists``."""
+        if self._web is not None:
+            return self._web.exists(name)
+        if not self._prefix and is_address(name):
+            may_ask = self._admission.may_ask
+            return download.exists(name, patience=self._patience, may_ask=may_ask)
+        try:
+            return self._resolve(name).is_file()
+        except ItemError:
+            return False
+
+    def _resolve(self, name: str) -> Path:
+        try:
+            return self._admission.resolve(self._prefix + name)
+        except RefusedError as error:
+            raise ItemError("leads to where nobody may look") from error
+
+
 @contextmanager
 def opened(
     request: BatchRequest, admission: Admission, patience: Patience = IMAGE_PATIENCE
-) -> Iterator[tuple[ImageList, Callable[[str], bytes]]]:
-    """Gives the images of a request that was fixed, by name, and how to read one.
+) -> Iterator[tuple[ImageList, AdmittedStore]]:
+    """Gives the images of a request that was fixed, by name, and where to read them.
 
     What is given reads nothing that is not let in, whatever links and redirects have
-    become of it meanwhile; it raises as ``ImageStore.read`` does.
+    become of it meanwhile.
     """
-    read = _reading(request.place, admission, patience)
     files = sorted(
         (ImageFile(_name_of(image), image) for image in set(request.images)),
         key=lambda file: file.name,
     )
     with ImageList.of(files) as images:
-        yield images, read
+        yield images, AdmittedStore(request.place, admission, patience)
 
 
 def _name_of(image: str) -> str:
     return shown(image) if is_address(image) else image
-
-
-def _reading(
-    place: str, admission: Admission, patience: Patience
-) -> Callable[[str], bytes]:
-    if is_address(place):
-        store = Place(place).open(patience)
-        return _limited(store.read, admission)
-    prefix = f"{place}/" if place else ""
-    fetched = _limited(_read_address(patience), admission)
-
-    def read(image: str) -> bytes:
-        if not place and is_address(image):
-            return fetched(image)
-        try:
-            path = admission.resolve(prefix + image)
-        except RefusedError as error:
-            raise ItemError("leads to where nobody may look") from error
-        return read_file(path)
-
-    return read
-
-
-def _limited(
-    read: Callable[[str], bytes], admission: Admission
-) -> Callable[[str], bytes]:
-    def read_limited(image: str) -> bytes:
-        with reach.limited_to(admission.check_opening):
-            return read(image)
-
-    return read_limited
-
-
-def _read_address(patience: Patience) -> Callable[[str], bytes]:
-    """Returns how to read a whole address: a name below the address of its folder."""
-
-    @lru_cache(maxsize=64)
-    def open_folder(url: str) -> ImageStore:
-        return Place(url).open(patience)
-
-    def read(url: str) -> bytes:
-        parts = urlsplit(url)
-        folder, _, name = parts.path.rpartition("/")
-        store = open_folder(urlunsplit(parts._replace(path=f"{folder}/")))
-        return store.read(unquote(name, errors="surrogateescape"))
-
-    return read

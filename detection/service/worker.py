@@ -25,12 +25,10 @@ from classification.runtime.addresses import shown, without_tokens
 from classification.runtime.cli import one_line
 from classification.runtime.errors import (
     ConfigurationError,
-    ItemError,
     PipelineError,
     StorageError,
 )
-from classification.storage.download import NoAnswerError
-from classification.storage.outage import Outage
+from classification.storage.outage import LenientStore
 from classification.storage.web import IMAGE_PATIENCE
 from detection import batches, detectors, journaled, models
 from detection.service import sources
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 
     from classification.artifacts.batch_request import BatchRequest
     from classification.runtime.journal import Journal
-    from classification.storage.download import Patience
+    from classification.storage.retrying import Patience
     from detection.detectors import Detector
     from detection.image_files import ImageList
     from detection.models import ModelFile
@@ -208,11 +206,13 @@ class Worker:
         folder = self.folder / task.id
         log = self._start_log(task, request)
         with (
-            sources.opened(request, self.admission, self.patience) as (images, read),
+            sources.opened(request, self.admission, self.patience) as (images, store),
             self._journal(folder / JOURNAL, images, request) as kept,
         ):
-            patient = _unless_out(read) if self._is_last_try(task) else read
-            self._detect(task, request, images, patient, kept, log)
+            # Images without an answer are waited for, until the last try; then a few of
+            # them are failed ones, and many in a row end the task.
+            lenient = LenientStore(store) if self._is_last_try(task) else store
+            self._detect(task, request, images, lenient.read, kept, log)
             header = detections.Header(
                 detection_categories=self.engine.detector.categories,
                 info=journaled.info(self.engine.model),
@@ -319,32 +319,6 @@ class Worker:
             task = self.table.find(path.parent.name)
             if task is not None and task.has_ended:
                 path.unlink(missing_ok=True)
-
-
-def _unless_out(read: Callable[[str], bytes]) -> Callable[[str], bytes]:
-    """Returns ``read``, with a few images that get no answer as failed ones.
-
-    For the last try of a task: before, its images are waited for. After some in a row
-    the store is out of reach.
-    """
-    outage, lock = Outage(), threading.Lock()
-
-    def read_or_note(image: str) -> bytes:
-        try:
-            data = read(image)
-        except NoAnswerError as error:
-            with lock:
-                outage.note(str(error))
-            raise ItemError(without_tokens(str(error))) from error
-        except ItemError:
-            with lock:
-                outage.note("")
-            raise
-        with lock:
-            outage.note("")
-        return data
-
-    return read_or_note
 
 
 def _say_bug(error: Exception) -> str:

@@ -147,8 +147,26 @@ def test_a_list_of_nothing_is_nothing_wrong(base: Path, capsys: Capture) -> None
     assert "good,0" in capsys.readouterr().out
 
 
-def test_a_container_is_for_a_later_version(base: Path, capsys: Capture) -> None:
-    write_list(base)
+@pytest.mark.parametrize(
+    "words", [("-a", "account"), ("-c", "container"), ("-s", "token")]
+)
+def test_a_container_has_an_account_and_a_name(
+    words: tuple[str, str], capsys: Capture
+) -> None:
     with pytest.raises(SystemExit):
-        main(["list.txt", "-a", "account", "-c", "container", "-s", "token"])
-    assert "--base-url" in capsys.readouterr().err
+        main(["list.txt", *words])
+    assert "belong together" in capsys.readouterr().err
+
+
+def test_a_container_may_be_said_in_three_words(base: Path, capsys: Capture) -> None:
+    write_list(base)
+    served = base / "served" / "c" / "d"
+    served.mkdir(parents=True)
+    (served / "good.jpg").write_bytes(WHOLE)
+    with serving_folder(base / "served") as web:
+        words = ["-a", web.url, "-c", "c", "-s", "?sig=SECRET"]
+        assert main(["list.txt", *words]) == 0
+        assert all(path.endswith("?sig=SECRET") for path in web.asked)
+    captured = capsys.readouterr()
+    assert "good,1" in captured.out
+    assert "SECRET" not in captured.out + captured.err

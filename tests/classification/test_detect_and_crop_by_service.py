@@ -21,6 +21,7 @@ from detection.remote_filling import Polling
 from tests.commands import ROOT
 from tests.detection.detectors.graphs import red_detector
 from tests.serving import Service, serving, start
+from tests.web import serving_folder
 from tests.world import photograph, save_jpeg
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ def test_the_environment_names_the_service_and_the_token(
         monkeypatch.setenv(detect_and_crop.API_VARIABLE, service.url)
         assert world.run(LINE) == 1
         assert world.said[-1] == (
-            f"error: {service.url}: HTTP 401: a token expected: Authorization: Bearer "
-            f"TOKEN ({TOKEN_VARIABLE} in the environment)"
+            f"error: {service.url}: HTTP 401: a token expected, in the header "
+            f"Authorization ({TOKEN_VARIABLE} in the environment)"
         )
         monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
         assert world.run(LINE) == 0
@@ -198,6 +199,31 @@ def test_the_service_may_find_the_images_elsewhere(world: World) -> None:
         assert world.run(f"{line} --batch-api {service.url} {where}") == 0
         assert world.log["counts"]["images_detected"] == IMAGES
         assert world.log["options"]["batch_api_images"] == f"{world.base}/shared"
+
+
+def test_the_service_reads_from_the_web_what_is_in_no_folder(world: World) -> None:
+    """One dataset in a folder of its own, the others behind an address with a token."""
+    (world.base / "images/a").rename(world.base / "mine")
+    with (
+        serving_folder(world.base / "images") as web,
+        serving(
+            world.model,
+            world.base / "served",
+            *("--allow-root", world.base / "mine", "--allow-url", web.url),
+        ) as service,
+    ):
+        line = LINE.replace("--images-dir images", "--images-dir a=mine")
+        places = f"--base-url b={web.url}/b?sig=SECRET --base-url c={web.url}/c"
+        assert world.run(f"{line} {places} --batch-api {service.url}") == 0
+        assert world.log["counts"]["images_detected"] == IMAGES
+        assert world.log["counts"]["images_failed"] == 0
+        asked = set(web.asked)
+        said = service.end()
+    assert "/b/x/01.jpg?sig=SECRET" in asked
+    assert len(world.tasks) == 3
+    for path in (world.base / "served").rglob("*"):
+        said += path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    assert "SECRET" not in said + json.dumps(world.log)
 
 
 def test_where_the_service_may_not_look_is_one_line(world: World) -> None:
@@ -262,7 +288,7 @@ def test_d38_client_and_service_killed_again_and_again(world: World, seed: int) 
     assert world.run(LINE) == 0
     undisturbed = world.snapshot()
     world.forget()
-    draw = random.Random(seed)  # noqa: S311 - no secret
+    draw = random.Random(seed)
     service = world.serve()
     port = int(service.url.rpartition(":")[2])
     line = f"{LINE} --batch-api {service.url}"

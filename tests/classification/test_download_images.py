@@ -160,9 +160,10 @@ def test_a_cut_off_answer_is_tried_again_and_leaves_no_part(base: Path) -> None:
 def test_a_token_is_in_no_message_and_no_log(base: Path, capsys: Capture) -> None:
     with serving(Reply(status=403)) as web:
         words = ("--base-url", f"{web.url}/c?sig=SECRET", "--verbose")
-        assert run("txt", "list.txt", "saved", *words) == 4
+        assert run("txt", "list.txt", "saved", *words) == 1
     captured = capsys.readouterr()
     assert "SECRET" not in captured.out + captured.err + json.dumps(log(base))
+    assert captured.err.endswith("lets nobody in with this token: HTTP 403 Forbidden\n")
 
 
 @pytest.mark.parametrize(

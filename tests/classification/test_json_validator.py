@@ -20,10 +20,13 @@ from classification.artifacts import (
 )
 from classification.artifacts.location_counts import LocationCount
 from classification.json_validator import main
+from tests.web import Reply, serving, serving_folder
 from tests.world import DEER_AND_BIRDS, label_row, write_store, write_taxonomy
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.azurite import Azurite
 
 DEER = {"taxa": [{"level": "family", "name": "cervidae"}]}
 BIRD = {"taxa": [{"level": "class", "name": "aves"}]}
@@ -251,7 +254,7 @@ def test_d4_a_sample_follows_the_seed_and_nothing_else(world: World) -> None:
 def test_d3_max_count_is_reached_with_priority_first(
     world: World, capsys: Capture
 ) -> None:
-    rng = random.Random(5)  # noqa: S311 - a test world
+    rng = random.Random(5)
     world.store(
         {
             "IDFG": [image(f"{n:03}.jpg", "elk") for n in range(40)],
@@ -366,9 +369,43 @@ def test_d10_a_store_out_of_reach_ends_the_run(world: World, capsys: Capture) ->
     world.store(IMAGES, root=str(world.folder / "unplugged"))
     assert world.query("-c") == 1
     assert last_line(capsys) == (
-        f"error: no such folder: {world.folder}/unplugged, the root of 'Caltech' in "
-        f"{world.megadb}; --check-blob-exists names another"
+        f"error: the dataset 'Caltech': no such folder: {world.folder}/unplugged, its root "
+        "in the metadata store; --check-blob-exists DIR, --base-url or --container-url "
+        "says where else"
     )
+    assert list(world.output.iterdir()) == []
+
+
+def test_images_behind_an_address_are_asked_for(world: World) -> None:
+    (world.folder / "served/d").mkdir(parents=True)
+    (world.folder / "served/d/1.jpg").touch()
+    world.specify(deer=DEER)
+    with serving_folder(world.folder / "served") as web:
+        world.store({"Caltech": IMAGES["Caltech"]}, base_url=f"{web.url}/")
+        assert world.query("--check-blob-exists") == 0
+    assert list(world.images) == ["Caltech/d/1.jpg"]
+    assert world.log["nonexistent_images"] == ["Caltech/d/2.jpg"]
+
+
+def test_images_in_a_container_are_listed(world: World, emulator: Azurite) -> None:
+    world.specify(deer=DEER)
+    url = emulator.container("validator", {"d/1.jpg": b"x"})
+    world.store({"Caltech": IMAGES["Caltech"]}, container=url)
+    given = f"Caltech={emulator.with_token(url)}"
+    assert world.query("--check-blob-exists", "--container-url", given) == 0
+    assert list(world.images) == ["Caltech/d/1.jpg"]
+    assert world.log["nonexistent_images"] == ["Caltech/d/2.jpg"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_d10_a_server_that_refuses_has_its_images_all_the_same(
+    world: World, capsys: Capture, status: int
+) -> None:
+    world.specify(deer=DEER)
+    with serving(Reply(status=status)) as web:
+        world.store({"Caltech": IMAGES["Caltech"]}, base_url=f"{web.url}/")
+        assert world.query("--check-blob-exists", "--tries", "1") == 1
+    assert f"HTTP {status}" in last_line(capsys)
     assert list(world.output.iterdir()) == []
 
 

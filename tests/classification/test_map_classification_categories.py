@@ -179,7 +179,7 @@ for folder in sys.argv[1:]:
 def test_equals_megadetector_utils(tmp_path: Path) -> None:
     folders = [tmp_path / f"{seed:02d}" for seed in range(40)]
     for seed, folder in enumerate(folders):
-        write_world(folder, random.Random(seed))  # noqa: S311 - a test world
+        write_world(folder, random.Random(seed))
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ORACLE, *map(str, folders)],
         check=True,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from classification.runtime.errors import ItemError, ModelError
+from classification.storage.anywhere import AnywhereStore
 from detection import batches
 from detection.batches import Include, Result, Work
 from detection.boxes import Box
@@ -93,7 +94,8 @@ def work(**options: object) -> Work:
 def results(
     detector: BlobDetector, images: ImageList, options: Work, done: int = 0
 ) -> list[Result]:
-    found = batches.detect(detector, images, options, done=done)
+    read = AnywhereStore().read
+    found = batches.detect(detector, images, options, done=done, read=read)
     return [result for batch in found for result in batch]
 
 

@@ -8,7 +8,12 @@ from PIL import Image, ImageFile
 
 from classification.artifacts.image_status import ImageStatus, Status
 from classification.cropping import diagnosis
-from classification.runtime.errors import ItemError, StorageError
+from classification.runtime.errors import (
+    AccessError,
+    ItemError,
+    StorageError,
+    UnreachableError,
+)
 from classification.storage.local import LocalStore
 from tests.world import jpeg_bytes, photograph
 
@@ -108,7 +113,7 @@ def test_a_missing_image_is_nonexistent(tmp_path: Path) -> None:
     assert found == ImageStatus("z.jpg", Status.NONEXISTENT, "no such file")
 
 
-@pytest.mark.parametrize("error", [StorageError("HTTP 503"), ItemError("HTTP 403")])
+@pytest.mark.parametrize("error", [UnreachableError("HTTP 503"), ItemError("HTTP 403")])
 def test_d10_what_cannot_be_told_is_not_taken_for_missing(error: Exception) -> None:
     class Closed:
         def read(self, _: str) -> bytes:
@@ -119,3 +124,15 @@ def test_d10_what_cannot_be_told_is_not_taken_for_missing(error: Exception) -> N
 
     found = diagnosis.diagnose("a.jpg", Closed())
     assert found == ImageStatus("a.jpg", Status.UNREACHABLE, str(error))
+
+
+def test_a_closed_door_is_no_images_fault() -> None:
+    class Shut:
+        def read(self, _: str) -> bytes:
+            raise ItemError("HTTP 403")
+
+        def exists(self, _: str) -> bool:
+            raise AccessError("the token has expired")
+
+    with pytest.raises(AccessError):
+        diagnosis.diagnose("a.jpg", Shut())

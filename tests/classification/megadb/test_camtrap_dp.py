@@ -557,7 +557,7 @@ def by_hand(
 def test_events_as_by_hand_in_whatever_order_rows_stand(
     tmp_path: Path, seed: int
 ) -> None:
-    rng = random.Random(seed)  # noqa: S311 - a test world
+    rng = random.Random(seed)
     seconds = range(0, 60, 2)
     media = [
         image(f"{deployment}-{number}", rng.choice(seconds), deployment)

@@ -275,7 +275,7 @@ def test_what_is_missing_is_no_detections_file(tmp_path: Path) -> None:
 
 
 def test_the_order_of_images_does_not_matter(tmp_path: Path) -> None:
-    rng = random.Random(7)  # noqa: S311 - a test world
+    rng = random.Random(7)
     images = [
         {"file": f"u/{i}.jpg", "detections": [detection(rng.random(), x=i / 99)]}
         for i in range(50)

@@ -13,6 +13,7 @@ from classification.runtime.errors import ItemError, StorageError
 from classification.storage import fetching
 from classification.storage.fetching import Errand, Folder, fetch_missing
 from classification.storage.local import LocalStore
+from classification.storage.outage import LenientStore
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -122,12 +123,13 @@ def test_a_full_disk_ends_the_run(
 def test_a_store_that_does_not_answer_ends_the_run(tmp_path: Path) -> None:
     names = [f"{number:02}.jpg" for number in range(60)]
     with pytest.raises(StorageError, match="25 images in a row"):
-        fetch(names, Fleeting(names[3:]), tmp_path / "t", threads=1)
+        fetch(names, LenientStore(Fleeting(names[3:])), tmp_path / "t", threads=1)
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == names[:3]
 
 
 def test_a_few_without_an_answer_are_listed(tmp_path: Path) -> None:
-    log = fetch(["a.jpg", "b.jpg", "c.jpg"], Fleeting(["b.jpg"]), tmp_path / "t")
+    store = LenientStore(Fleeting(["b.jpg"]))
+    log = fetch(["a.jpg", "b.jpg", "c.jpg"], store, tmp_path / "t")
     assert log.failures == [("b.jpg", "no answer in time")]
 
 

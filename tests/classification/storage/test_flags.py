@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -8,12 +9,19 @@ from classification.runtime import cli
 from classification.storage import flags
 from classification.storage.places import Place
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from classification.storage.digests import Md5
+
 
 class Arguments(argparse.Namespace):
     images_dir: list[Place]
     base_url: list[Place]
+    container_url: list[Place]
     tries: int
     timeout: int
+    md5: Md5
 
 
 def parse(*words: str) -> Arguments:
@@ -33,7 +41,7 @@ def test_folders_come_before_addresses() -> None:
         Place("https://x.org"),
         Place("https://x.org/e", "e"),
     ]
-    patience = flags.patience_of(args)
+    patience = flags.manner_of(args).patience
     assert (patience.tries, patience.silence_s) == (1, 3)
 
 
@@ -44,3 +52,28 @@ def test_folders_come_before_addresses() -> None:
 def test_what_is_no_such_place_is_a_usage_error(words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit):
         parse(*words)
+
+
+URL = "https://x.blob.core.windows.net/c?sv=1&sig=a%3D"
+
+
+def test_a_container_may_be_given_with_its_token_or_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"{URL}\n")
+    given = f"@{tmp_path / 'url'}"
+    args = parse("--container-url", URL, "--container-url", f"d={URL}")
+    expected = [Place(URL, "", is_container=True), Place(URL, "d", is_container=True)]
+    assert flags.places_of(args) == expected
+    args = parse("--container-url", given, "--container-url", f"d={given}")
+    assert flags.places_of(args) == expected
+    with pytest.raises(SystemExit):
+        parse("--container-url", f"@{tmp_path / 'none'}")
+
+
+def test_the_environment_names_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLASSIFICATION_BLOB_STORAGE_ACCOUNT", "x")
+    monkeypatch.setenv("CLASSIFICATION_BLOB_CONTAINER", "c")
+    monkeypatch.setenv("CLASSIFICATION_BLOB_CONTAINER_WRITE_SAS", "?sv=1&sig=a%3D")
+    assert flags.places_of(parse()) == [Place(URL, is_container=True)]
+    assert flags.places_of(parse("--container-url", "")) == []
+    other = flags.places_of(parse("--container-url", "https://y/z"))
+    assert other == [Place("https://y/z", is_container=True)]

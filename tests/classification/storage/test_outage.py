@@ -2,17 +2,62 @@ from __future__ import annotations
 
 import pytest
 
-from classification.runtime.errors import StorageError
-from classification.storage.outage import Outage
+from classification.runtime.errors import (
+    AccessError,
+    ItemError,
+    StorageError,
+    UnreachableError,
+)
+from classification.storage.outage import LenientStore
+
+
+class Told:
+    """A store that does as its images are named."""
+
+    def read(self, name: str) -> bytes:
+        if name == "silent":
+            raise StorageError("HTTP 503")
+        if name == "closed":
+            raise AccessError("the token has expired")
+        if name == "missing":
+            raise ItemError("no such file")
+        return b"image"
+
+    def exists(self, name: str) -> bool:
+        return bool(self.read(name))
+
+
+def test_silence_now_and_then_is_the_images_failure() -> None:
+    store = LenientStore(Told(), limit=3)
+    for name in ("silent", "silent", "image", "silent", "silent", "missing", "silent"):
+        if name == "image":
+            assert store.read(name) == b"image"
+            continue
+        with pytest.raises(ItemError) as raised:
+            store.read(name)
+        assert isinstance(raised.value, UnreachableError) == (name == "silent")
 
 
 def test_so_many_in_a_row_end_the_run() -> None:
-    outage = Outage(limit=3)
-    for reason in ("timeout", "timeout", "", "timeout", "timeout"):
-        outage.note(reason)
+    store = LenientStore(Told(), limit=3)
+    for _ in range(2):
+        with pytest.raises(UnreachableError, match=r"^HTTP 503$"):
+            store.read("silent")
     with pytest.raises(StorageError) as raised:
-        outage.note("HTTP 503")
+        store.read("silent")
     assert str(raised.value) == (
         "3 images in a row could not be reached, the last one: HTTP 503; run again to "
         "go on"
     )
+
+
+def test_a_closed_door_ends_the_run_at_once() -> None:
+    with pytest.raises(AccessError):
+        LenientStore(Told()).read("closed")
+
+
+def test_d10_an_existence_is_never_guessed() -> None:
+    store = LenientStore(Told())
+    assert store.exists("image")
+    with pytest.raises(StorageError, match="503"):
+        store.exists("silent")

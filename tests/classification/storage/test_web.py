@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from classification.runtime.errors import ItemError, StorageError
+from classification.runtime.errors import AccessError, ItemError, StorageError
 from classification.storage.download import Patience
 from classification.storage.web import WebStore
 from tests.web import Reply, Web, serving, serving_folder
@@ -57,11 +57,11 @@ def test_no_name_leaves_the_address(web: Web, name: str) -> None:
 def test_a_token_stays_at_the_end_and_is_not_shown() -> None:
     with serving(Reply(status=403)) as web:
         store = WebStore(f"{web.url}/c?sv=1&sig=SECRET", patience=QUICK)
-        with pytest.raises(ItemError) as raised:
+        with pytest.raises(AccessError) as raised:
             store.read("a/b.jpg")
         assert web.asked == ["/c/a/b.jpg?sv=1&sig=SECRET"]
     assert str(raised.value) == (
-        f"cannot download {web.url}/c/a/b.jpg: HTTP 403 Forbidden"
+        f"{web.url} lets nobody in with this token: HTTP 403 Forbidden"
     )
 
 
@@ -72,7 +72,7 @@ def test_a_name_that_is_no_text_keeps_its_bytes() -> None:
 
 
 def test_an_empty_file_cannot_be_read() -> None:
-    with serving(Reply()) as web, pytest.raises(ItemError, match="nothing came"):
+    with serving(Reply()) as web, pytest.raises(ItemError, match=r"^empty file$"):
         WebStore(web.url, patience=QUICK).read("a.jpg")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from classification.artifacts.batch_request import BatchRequest
 from classification.runtime.errors import ArtifactError, ItemError, PipelineError
-from classification.storage.download import Patience
+from classification.storage.retrying import Patience
 from detection.service import sources
 from detection.service.admission import Admission, RefusedError
 from tests.web import Reply, serving, serving_folder
@@ -32,10 +32,10 @@ def root(tmp_path: Path) -> Path:
 def read_all(request: BatchRequest, admission: Admission) -> dict[str, bytes | str]:
     """Returns what each image of a fixed request holds, or why it cannot be read."""
     found: dict[str, bytes | str] = {}
-    with sources.opened(request, admission, PATIENCE) as (images, read):
+    with sources.opened(request, admission, PATIENCE) as (images, store):
         for image in images.starting_at(0):
             try:
-                found[image.name] = read(image.path)
+                found[image.name] = store.read(image.path)
             except ItemError as error:
                 found[image.name] = str(error)
     return found
@@ -228,3 +228,15 @@ def test_an_empty_folder_has_no_images(root: Path) -> None:
     (root / "empty").mkdir()
     with pytest.raises(ArtifactError, match="no images in"):
         sources.fix(BatchRequest(place=f"{root}/empty"), Admission.of([root], []))
+
+
+def test_whether_an_image_is_there(root: Path) -> None:
+    with serving_folder(root) as web:
+        admission = Admission.of([root], [web.url])
+        for place, names in (
+            (str(root), ("b.jpg", "gone.jpg", "../outside/secret.jpg")),
+            (web.url, ("b.jpg", "gone.jpg", "../b.jpg")),
+            ("", (f"{web.url}/b.jpg", f"{web.url}/gone.jpg", "/etc/passwd")),
+        ):
+            store = sources.AdmittedStore(place, admission, PATIENCE)
+            assert [store.exists(name) for name in names] == [True, False, False]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from classification.artifacts.batch_request import BatchRequest
-from classification.runtime.errors import ConfigurationError, ItemError, StorageError
-from classification.storage.download import NoAnswerError, Patience
+from classification.runtime.errors import ConfigurationError, StorageError
 from classification.storage.outage import IN_A_ROW
+from classification.storage.retrying import Patience
 from detection import batches, run_detector_batch
 from detection.service import worker as worker_module
 from detection.service.admission import Admission
@@ -23,7 +23,7 @@ from tests.serving import draw, engine
 from tests.web import Reply, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from detection.service.task_table import Task
@@ -361,41 +361,6 @@ def test_it_waits_no_longer_than_a_task_has_to(desk: Desk, loaded: Engine) -> No
         patch.setattr(worker_module.sources, "fix", fail_once)
         worker.run()
     assert 0.2 <= calls[1] - calls[0] < 5
-
-
-def outcomes(read: Any, names: Sequence[str]) -> list[str]:  # noqa: ANN401 - a function
-    found = []
-    for name in names:
-        try:
-            found.append(str(read(name)))
-        except ItemError as error:
-            found.append(f"failed: {error}")
-    return found
-
-
-def test_a_few_images_without_an_answer_are_failed_ones() -> None:
-    def read(name: str) -> bytes:
-        if name == "x":
-            raise NoAnswerError("no answer of https://a/?sig=SECRET")
-        if name == "gone":
-            raise ItemError("no such file")
-        return b"i"
-
-    names = ["x"] * (IN_A_ROW - 1) + ["gone"] + ["x"] * (IN_A_ROW - 1) + ["a", "x"]
-    found = outcomes(worker_module._unless_out(read), names)
-    assert found[0] == "failed: no answer of https://a/"
-    assert found[IN_A_ROW - 1] == "failed: no such file"
-    assert found[-2] == "b'i'"
-    with pytest.raises(StorageError, match="images in a row"):
-        outcomes(worker_module._unless_out(read), ["x"] * IN_A_ROW)
-
-
-def test_a_store_that_is_closed_is_no_failure_of_an_image() -> None:
-    def read(_: str) -> bytes:
-        raise StorageError("the token has expired")
-
-    with pytest.raises(StorageError, match="expired"):
-        worker_module._unless_out(read)("a")
 
 
 def test_how_far_a_task_is(desk: Desk) -> None:
