@@ -16,6 +16,7 @@ touches pixels                                        ``cropping/``
 box arithmetic                                        ``detection/boxes.py``
 mentions torch                                        ``modeling/`` or a detector engine
 fetches bytes                                         ``storage/``
+divides a step, joins its parts, knows a cluster      ``sharding/``
 makes a page                                          ``reports/``
 says what an exit code, a thread pool, a journal is   ``runtime/``
 says what a detection is / what a taxon is            ``detection/`` / ``taxonomy/``

@@ -10,6 +10,10 @@ whatever options made them, so a run that was interrupted goes on where it was; 
 none of whose crops is missing is not opened. After a power cut, --check-crops-valid finds
 crops that the disk lost.
 
+With --shard 3/10 it cuts the crops of the third tenth of the images alone, into the same
+folder. The same line without --shard finds at the end whether all is there, and cuts what
+is not. With --engine ray, a Ray cluster runs the shards, and then this is done.
+
 Example:
   crop_detections.py detections.json crops --images-dir images --threshold 0.2 --square-crops
 """
@@ -18,7 +22,8 @@ from __future__ import annotations
 
 import argparse
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +31,11 @@ from classification.artifacts import detections, layout, step_log
 from classification.cropping import bulk, flags
 from classification.cropping.bulk import Job
 from classification.cropping.wanted import Rule, animal_categories
-from classification.runtime import cli, progress
+from classification.runtime import cli, progress, shards
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
+from classification.sharding import cluster
+from classification.sharding import flags as cluster_flags
 from classification.storage import flags as places_flags
 from classification.storage import places
 
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     from classification.artifacts.detections import DetectionsFile, Header
     from classification.artifacts.step_log import StepLog
     from classification.cropping.harvest import Settings
+    from classification.runtime.shards import Shard
     from classification.storage.digests import Md5
     from classification.storage.places import Manner, Place, Places
 
@@ -68,6 +76,11 @@ class Arguments(argparse.Namespace):
     threshold: float
     threads: int
     max_failures: int | None
+    shard: Shard | None
+    engine: str
+    ray_address: str | None
+    ray_shards: int
+    ray_cpus: int | None
     logdir: Path
     verbose: bool
 
@@ -84,6 +97,8 @@ class Options:
         detector_version: name of the detector where the file has none, or None.
         threads: number of images worked on at once.
         max_failures: more failed images than this end the run with exit code 4.
+        shard: the part to work on; None for all of it.
+        job: what a cluster does first; None for nothing.
     """
 
     places: Sequence[Place]
@@ -93,6 +108,8 @@ class Options:
     detector_version: str | None
     threads: int
     max_failures: int | None
+    shard: Shard | None = None
+    job: cluster.Job | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -107,8 +124,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sources(parser)
     flags.add_shape(parser)
     flags.add_cutting(parser)
+    shards.add_shard(parser, "its log gets a name of its own")
     cli.add_logdir(parser)
     cli.add_max_failures(parser)
+    cluster_flags.add_cluster(parser)
     return parser
 
 
@@ -135,7 +154,7 @@ def run(
     logdir: Path,
     options: Options,
 ) -> None:
-    """Cuts the crops of a detections JSON that are missing.
+    """Cuts the crops of a detections JSON that are missing; a cluster goes first.
 
     Raises:
         ArtifactError: the detections JSON breaks its format, or names files outside
@@ -144,6 +163,8 @@ def run(
         StorageError: the crops folder cannot be written.
         TooManyFailuresError: see ``cli.check_failures``.
     """
+    if options.job is not None:
+        cluster.run_shards(options.job)
     store = _open_store(options)
     boxes = detections.open_file(detections_json)
     rule = Rule(
@@ -160,8 +181,9 @@ def run(
         settings=options.settings,
         threads=options.threads,
     )
+    jobs = _jobs(boxes, rule, log, options.shard)
     try:
-        bulk.cut_missing(_jobs(boxes, rule, log), place, log)
+        bulk.cut_missing(jobs, place, log)
     finally:
         log.extra["num_new_downloads"] = store.fetched
     _finish(log, cropped_images_dir, logdir)
@@ -191,17 +213,22 @@ def _suffix(header: Header, detector_version: str | None) -> str:
 def _open_log(options: Options) -> StepLog:
     return step_log.StepLog(
         step="crop_detections",
+        shard=options.shard,
         options=bulk.options_to_log(
             options.settings, threshold=options.threshold, threads=options.threads
         ),
     )
 
 
-def _jobs(boxes: DetectionsFile, rule: Rule, log: StepLog) -> Iterator[Job]:
-    """Yields every image, and notes those on which the detector failed."""
+def _jobs(
+    boxes: DetectionsFile, rule: Rule, log: StepLog, shard: Shard | None
+) -> Iterator[Job]:
+    """Yields every image of the shard, and notes those on which the detector failed."""
     missing: list[str] = []
     log.extra["images_missing_detections"] = missing
-    for image in progress.track(boxes.images(), total=boxes.image_count, unit="images"):
+    span = shards.span_of(shard, boxes.image_count)
+    images = islice(boxes.images(), span.start, span.stop)
+    for image in progress.track(images, total=len(span), unit="images"):
         if image.detections is None:
             missing.append(image.file)
         yield Job(image.file, rule.crops_of(image))
@@ -231,12 +258,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--images-dir says where the images are")
     if args.save_full_images and not args.images_dir:
         parser.error("--save-full-images needs --images-dir, where it keeps them")
+    job = cluster_flags.job_of(args, parser, "classification.crop_detections", argv)
     return cli.exit_code(
         run,
         args.detections_json,
         args.cropped_images_dir,
         logdir=args.logdir,
-        options=_to_options(args),
+        options=replace(_to_options(args), job=job),
     )
 
 
@@ -252,6 +280,7 @@ def _to_options(args: Arguments) -> Options:
         detector_version=args.detector_version,
         threads=flags.threads_of(args, are_distant=are_distant),
         max_failures=args.max_failures,
+        shard=args.shard,
     )
 
 

@@ -26,6 +26,11 @@ with its own model, --batch-size and --device. It has to find the images where t
 does, or where --batch-api-images says. A token for it is in the environment's
 BATCH_DETECTION_API_TOKEN, and who asks in DETECTION_API_CALLER.
 
+With --shard 3/10 it does the third tenth of the work alone. What its detector finds goes
+into a cache of its own, DIR/shard-003-of-010, and merge_shards DIR puts the ten into the
+cache; crops go straight to the one folder. Start all shards before any is merged. A service takes all
+images or none, so --shard does not go with --batch-api.
+
 Example:
   detect_and_crop.py run/queried_images.json -c mdcache --run-detector --megadb megadb --cropped-images-dir crops --square-crops --threshold 0.3
 """
@@ -37,14 +42,16 @@ import logging
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import layout, queried_images, step_log
 from classification.cropping import bulk, flags, queried
-from classification.runtime import cli, progress
+from classification.runtime import cli, progress, shards
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.atomic import check_writable
+from classification.sharding import gaps
 from classification.storage import flags as places_flags
 from classification.storage import places
 from classification.storage.places import Places
@@ -54,11 +61,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from classification.artifacts.detections import DetectionsFile
     from classification.artifacts.queried_images import QueriedImagesFile
     from classification.artifacts.step_log import StepLog
     from classification.cropping.harvest import Settings
     from classification.cropping.queried import CachedBoxes
     from classification.runtime.name_set import NameSet
+    from classification.runtime.shards import Shard
+    from classification.sharding.gaps import Gaps
     from classification.storage import ImageStore
     from classification.storage.digests import Md5
     from classification.storage.places import Manner, Place
@@ -86,6 +96,7 @@ class Arguments(argparse.Namespace):
     batch_api_images: str
     resume_file: Path | None
     restart: bool
+    shard: Shard | None
     cropped_images_dir: Path | None
     images_dir: list[Place]
     base_url: list[Place]
@@ -142,6 +153,7 @@ class Options:
         threshold: least confidence of a detector's box that is cropped, in [0, 1].
         threads: number of images worked on at once.
         max_failures: most failures of images; None for no limit.
+        shard: the part to work on; None for all of it.
     """
 
     manner: Manner
@@ -153,11 +165,13 @@ class Options:
     threshold: float
     threads: int
     max_failures: int | None
+    shard: Shard | None = None
 
     @property
-    def detects(self) -> bool:
-        """Says whether images without boxes are detected, here or elsewhere."""
-        return self.filling is not None or self.remote is not None
+    def filled_cache(self) -> Path | None:
+        """Returns the cache that is filled, here or by a service; None if none is."""
+        filled = self.filling or self.remote
+        return None if filled is None else filled.cache_dir
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -175,6 +189,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_images(parser)
     flags.add_shape(parser)
     flags.add_cutting(parser)
+    shards.add_shard(
+        parser,
+        "boxes go into a cache of its own, which merge_shards puts into the cache",
+    )
     cli.add_max_failures(parser)
     return parser
 
@@ -307,29 +325,41 @@ def run(paths: Paths, *, options: Options) -> None:
     images = queried_images.open_file(paths.queried_images)
     _check_outputs(paths, options)
     undrawn = queried.find_undrawn(images.images())
-    boxes = _open_cache(undrawn, paths, options)
+    boxes = _open_cache(undrawn, paths.cache_dir, options)
     undetected = queried.find_undetected(images.images(), boxes)
+    own = _divide(undetected, options)
     datasets = _datasets_to_read(undrawn, undetected, paths, options)
     store = _open_store(datasets, paths, options)
     log = _start_log(options)
-    with _detected(undetected, boxes, store, paths, options, log):
-        if options.detects and undetected:
-            changed = {dataset: undrawn[dataset] for dataset in undetected}
-            boxes |= _open_cache(changed, paths, options)
-            undetected = queried.find_undetected(images.images(), boxes)
-        log.extra["images_missing_detections"] = [
-            f"{dataset}/{file}"
-            for dataset in undetected
-            for file in undetected[dataset]
-        ]
+    with _detected(own, boxes, store, paths, options, log):
+        found: dict[str, CachedBoxes] = {}
+        if options.filled_cache is not None:
+            found = _open_cache(own.wanted(undrawn), options.filled_cache, options)
+            own.complete(found)
+        log.extra["images_missing_detections"] = own.left(boxes | found)
         if paths.crops_dir is not None:
-            place = _place(paths.crops_dir, store, options)
-            bulk.cut_missing(_jobs(images, boxes, options), place, log)
+            jobs = _jobs(images, boxes, found, undetected, options)
+            bulk.cut_missing(jobs, _place(paths.crops_dir, store, options), log)
             log.extra["num_new_downloads"] = store.fetched
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count
     _check_failures(log.counts, total, options.max_failures)
+
+
+def _divide(undetected: Mapping[str, Sequence[str]], options: Options) -> Gaps:
+    """Returns what of the images that have no boxes is this shard's."""
+    if options.filling is None:
+        return gaps.divide(undetected, options.shard)
+    shaping = filling.shaping(options.filling) if options.shard and undetected else ()
+    return gaps.divide(
+        undetected,
+        options.shard,
+        batch_size=options.filling.work.batch_size,
+        shaping=shaping,
+        cache_dir=options.filling.cache_dir,
+        detector_version=options.detector_version,
+    )
 
 
 def _check_outputs(paths: Paths, options: Options) -> None:
@@ -341,12 +371,10 @@ def _check_outputs(paths: Paths, options: Options) -> None:
 
 
 def _open_cache(
-    undrawn: Mapping[str, NameSet], paths: Paths, options: Options
+    undrawn: Mapping[str, NameSet], cache_dir: Path, options: Options
 ) -> dict[str, CachedBoxes]:
     return {
-        dataset: queried.open_cache(
-            paths.cache_dir, options.detector_version, dataset, names
-        )
+        dataset: queried.open_cache(cache_dir, options.detector_version, dataset, names)
         for dataset, names in undrawn.items()
     }
 
@@ -386,11 +414,11 @@ def _start_log(options: Options) -> StepLog:
             "batch_api_images": shown(options.remote_images),
             "detection_threshold": options.remote.threshold,
         }
-    return step_log.StepLog(step=STEP, options=shown_options)
+    return step_log.StepLog(step=STEP, options=shown_options, shard=options.shard)
 
 
 def _detected(  # noqa: PLR0913, PLR0917 - what is detected, and where from
-    undetected: Mapping[str, Sequence[str]],
+    own: Gaps,
     boxes: Mapping[str, CachedBoxes],
     store: ImageStore,
     paths: Paths,
@@ -398,14 +426,24 @@ def _detected(  # noqa: PLR0913, PLR0917 - what is detected, and where from
     log: StepLog,
 ) -> AbstractContextManager[None]:
     """Returns the block in which the cache holds all that is to be detected."""
-    cached = [file for dataset in undetected if (file := boxes[dataset].file)]
     if options.remote is not None:
-        where = _places_of_service(undetected, paths, options)
+        todo = own.files_by_dataset
+        where = _places_of_service(todo, paths, options)
         remote = replace(options.remote, places=where)
-        return remote_filling.filled(undetected, cached, remote, log)
-    if options.filling is not None:
-        return filling.filled(undetected, cached, store, options.filling, log)
-    return nullcontext()
+        cached = _cached(todo, boxes)
+        return remote_filling.filled(todo, cached, remote, log)
+    if options.filling is None:
+        return nullcontext()
+    left = own.begin(restart=options.filling.restart)
+    part = replace(options.filling, part=own.part_of_run)
+    return filling.filled(left, _cached(left, boxes), store, part, log)
+
+
+def _cached(
+    datasets: Iterable[str], boxes: Mapping[str, CachedBoxes]
+) -> list[DetectionsFile]:
+    """Returns the files of the cache that are to be added to."""
+    return [file for dataset in datasets if (file := boxes[dataset].file)]
 
 
 def _places_of_service(
@@ -440,25 +478,40 @@ def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
 
 
 def _jobs(
-    images: QueriedImagesFile, boxes: Mapping[str, CachedBoxes], options: Options
+    images: QueriedImagesFile,
+    boxes: Mapping[str, CachedBoxes],
+    found: Mapping[str, CachedBoxes],
+    undetected: Mapping[str, Sequence[str]],
+    options: Options,
 ) -> Iterator[bulk.Job]:
-    wanted = queried.jobs(
+    """Yields the images to crop: of a shard, its part of those that had boxes before."""
+    if options.shard is None:
+        boxes, found = {**boxes, **found}, {}
+    before = queried.jobs(
         images,
         boxes,
         threshold=options.threshold,
         detector_version=options.detector_version,
         as_stored=not options.settings.apply_exif,
     )
-    return progress.track(wanted, total=images.image_count, unit="images")
+    now = queried.jobs_of_found(
+        found, threshold=options.threshold, detector_version=options.detector_version
+    )
+    had_boxes = images.image_count
+    if options.shard is not None:
+        had_boxes -= sum(map(len, undetected.values()))
+    span = shards.span_of(options.shard, had_boxes)
+    wanted = chain(islice(before, span.start, span.stop), now)
+    return progress.track(wanted, total=len(span), unit="images")
 
 
 def _finish(paths: Paths, options: Options, log: StepLog) -> None:
     """Writes the log, and says in one line what was done."""
     counts, done = log.counts, []
-    if options.detects:
+    if options.filled_cache is not None:
         done.append(
             f"{counts[filling.DETECTED]} images detected into "
-            f"{paths.cache_dir / f'v{options.detector_version}'}, "
+            f"{options.filled_cache / f'v{options.detector_version}'}, "
             f"{counts[filling.FAILED]} failed"
         )
     if paths.crops_dir is not None:
@@ -468,7 +521,9 @@ def _finish(paths: Paths, options: Options, log: StepLog) -> None:
             f"{counts[bulk.IMAGES_FAILED]} of {counts[bulk.IMAGES]} images failed"
         )
     missing = len(log.extra["images_missing_detections"])
-    hint = " (--run-detector finds them)" if missing and not options.detects else ""
+    hint = (
+        " (--run-detector finds them)" if missing and not options.filled_cache else ""
+    )
     done.append(f"{missing} images without boxes{hint}")
     done.append(f"log: {step_log.write(paths.logdir, log)}")
     _logger.info("%s", "; ".join(done))
@@ -500,6 +555,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"the name of --detector {args.detector} tells no version; give "
             "--detector-version, which names the cache and the crops"
         )
+    if args.shard is not None and args.run_detector and args.batch_api:
+        parser.error(
+            "--shard is for a detector here; a service takes all (--batch-api)"
+        )
     if args.save_full_images and not args.images_dir:
         parser.error("--save-full-images needs --images-dir, where it keeps them")
     paths = _paths(args)
@@ -529,11 +588,17 @@ def _options(args: Arguments, version: str, paths: Paths) -> Options:
         filling=_filling(args, version, paths, threads) if is_here else None,
         remote=_remote(args, version, paths) if is_remote else None,
         remote_images=args.batch_api_images,
+        shard=args.shard,
         settings=flags.settings_of(args),
         threshold=args.threshold,
         threads=threads,
         max_failures=args.max_failures,
     )
+
+
+def _journal(logdir: Path, shard: Shard | None) -> Path:
+    beside = logdir / STEP
+    return shards.journal_of(shard.path(beside) if shard else beside, shard)
 
 
 def _filling(
@@ -550,9 +615,9 @@ def _filling(
         )
     return filling.Options(
         model=args.detector,
-        cache_dir=paths.cache_dir,
+        cache_dir=gaps.cache_of(paths.cache_dir, args.shard),
         detector_version=version,
-        journal=args.resume_file or paths.logdir / f"{STEP}.journal",
+        journal=args.resume_file or _journal(paths.logdir, args.shard),
         restart=args.restart,
         work=batches.Work(
             threshold=args.detection_threshold,

@@ -14,6 +14,11 @@ What is done is kept in OUTPUT.journal until the end: a run that was killed goes
 there and writes the same file. A TorchScript file is a program, so its code is looked
 through before anything of it runs, and an operation that no network needs is refused.
 
+With --shard 3/10 it classifies the third tenth of the crops alone, into files of names
+such as classifier_output.shard-003-of-010.csv.gz; merge_shards makes OUTPUT of the ten.
+With --engine ray, a Ray cluster runs the shards, and they are joined at the end
+(docs/scaling.md).
+
 Example:
   run_classifier.py efficientnet-lite0-imagenet crops classifier_output.csv.gz --detections-json detections.json
 """
@@ -24,7 +29,7 @@ import argparse
 import base64
 import logging
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -46,9 +51,11 @@ from classification.cropping.listing import NameList, crops_of, images_below
 from classification.modeling import loading, manifest
 from classification.modeling.batches import Batch, Loader
 from classification.modeling.inference import Resources
-from classification.runtime import cli, journal, parallel, progress
+from classification.runtime import cli, journal, parallel, progress, shards
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal
+from classification.sharding import cluster, flags
+from classification.sharding.parts import Part
 from classification.storage.local import LocalStore
 from detection import models
 
@@ -58,7 +65,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from classification.modeling.inference import Classifier
+    from classification.runtime.shards import Shard
 
+STEP = "run_classifier"
 _CPU_BATCH, _GPU_BATCH = 16, 64
 
 _logger = logging.getLogger(__name__)
@@ -81,6 +90,11 @@ class Arguments(argparse.Namespace):
     max_pixels: int
     max_failures: int | None
     restart: bool
+    shard: Shard | None
+    engine: str
+    ray_address: str | None
+    ray_shards: int
+    ray_cpus: int | None
     logdir: Path
     verbose: bool
 
@@ -99,6 +113,7 @@ class Options:
         max_pixels: a crop of more pixels fails.
         max_failures: more failed crops than this end the run with exit code 4.
         restart: begin again, whatever an earlier run left.
+        shard: the part to work on; None for all of it.
     """
 
     image_size: int | None
@@ -110,11 +125,12 @@ class Options:
     max_pixels: int
     max_failures: int | None
     restart: bool
+    shard: Shard | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("run_classifier", __doc__)
+    parser = cli.Parser(STEP, __doc__)
     parser.add_argument(
         "model",
         help="TorchScript file, exported model (.onnx or .pt beside its manifest), or "
@@ -149,8 +165,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="throw away what an interrupted run left, and begin again",
     )
+    shards.add_shard(
+        parser,
+        "OUTPUT, its journal and log get names of their own, such as "
+        "classifier_output.shard-003-of-010.csv.gz, and merge_shards joins them",
+    )
     cli.add_logdir(parser)
     cli.add_max_failures(parser)
+    flags.add_cluster(parser)
     return parser
 
 
@@ -184,7 +206,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _csv_path(text: str) -> Path:
-    if not text.endswith((".csv", ".csv.gz")):
+    if not text.endswith(predictions.ENDINGS):
         raise argparse.ArgumentTypeError(f"{text} ends neither in .csv nor in .csv.gz")
     return Path(text)
 
@@ -224,18 +246,22 @@ def run(  # noqa: PLR0913 - the files of one step
             classifier=classifier,
             batch_size=options.batch_size or _default_batch(classifier),
         )
-        path = output.with_name(output.name + ".journal")
-        with Journal.open(
-            path, key=_key(work, options), restart=options.restart
-        ) as kept:
+        part = _part(work, output, options)
+        if part.skip(restart=options.restart, max_failures=options.max_failures):
+            return
+        work = replace(work, crops=crops.part(part.span))
+        path = shards.journal_of(output, options.shard)
+        with Journal.open(path, key=part.key, restart=options.restart) as kept:
             _classify_rest(work, kept, options)
             with closing(_read_back(work, kept, log)) as batches:
                 written = predictions.write(output, categories, batches)
             predictions_info.tell(output, manifest.applied(classifier.calibration))
+            failed = len(log.failures)
+            part.complete(failed)
             kept.remove()
-    log.counts |= {"crops": crops.count, "rows": written, "failed": len(log.failures)}
+    log.counts |= {"crops": work.crops.count, "rows": written, "failed": failed}
     _finish(log, output, logdir)
-    cli.check_failures(len(log.failures), crops.count, options.max_failures)
+    cli.check_failures(failed, work.crops.count, options.max_failures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,7 +343,8 @@ def _default_batch(classifier: Classifier) -> int:
 
 def _open_log(model: str, classifier: Classifier, options: Options) -> StepLog:
     return StepLog(
-        step="run_classifier",
+        step=STEP,
+        shard=options.shard,
         options={
             "model": model,
             "model_sha256": classifier.fingerprint,
@@ -332,10 +359,23 @@ def _open_log(model: str, classifier: Classifier, options: Options) -> StepLog:
     )
 
 
+def _part(work: _Work, output: Path, options: Options) -> Part:
+    return Part(
+        shard=options.shard,
+        step=STEP,
+        run=_key(work, options),
+        output=output,
+        span=shards.span_of(
+            options.shard, work.crops.count, batch_size=work.batch_size
+        ),
+        total=work.crops.count,
+    )
+
+
 def _key(work: _Work, options: Options) -> str:
     return journal.digest(
         [
-            "run_classifier",
+            STEP,
             work.classifier.fingerprint,
             work.classifier.preprocessing.image_size,
             work.classifier.device,
@@ -405,7 +445,20 @@ def _finish(log: StepLog, output: Path, logdir: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    args = cli.parse(build_parser(), Arguments(), argv)
+    parser = build_parser()
+    args = cli.parse(parser, Arguments(), argv)
+    job = flags.job_of(
+        args, parser, "classification.run_classifier", argv, device=args.device
+    )
+    if job is not None:
+        return cli.exit_code(
+            cluster.run_and_merge,
+            job,
+            args.output,
+            logdir=args.logdir,
+            restart=args.restart,
+            max_failures=args.max_failures,
+        )
     workers = min(args.num_workers, parallel.cores())
     if workers < args.num_workers:
         _logger.info("--num-workers: %d, as many as there are cores", workers)
@@ -413,7 +466,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run,
         args.model,
         args.crops_dir,
-        args.output,
+        args.shard.path(args.output) if args.shard else args.output,
         detections_json=args.detections_json,
         classifier_categories=args.classifier_categories,
         logdir=args.logdir,
@@ -427,6 +480,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             max_pixels=args.max_pixels,
             max_failures=args.max_failures,
             restart=args.restart,
+            shard=args.shard,
         ),
     )
 

@@ -56,6 +56,7 @@ class Options:
         restart: throw away what a killed run left.
         work: how to take images through the detector.
         engine: how to run the detector.
+        part: what tells this part of a run from others, for the journal's key.
     """
 
     model: str
@@ -65,6 +66,7 @@ class Options:
     restart: bool = False
     work: batches.Work
     engine: detectors.Options = field(default_factory=detectors.Options)
+    part: tuple[str, ...] = ()
 
 
 def version_of(model: str) -> str | None:
@@ -110,7 +112,7 @@ def filled(
             options.cache_dir, options.detector_version, dataset
         )
         check_writable(path.parent)
-    key = _key(model, options)
+    key = digest([*_shaping(model, options), *options.part])
     with Journal.open(options.journal, key=key, restart=options.restart) as kept:
         run = _Run(kept, store, model, options, log)
         run.fill_all(files_by_dataset)
@@ -151,19 +153,23 @@ def _is_same(one: str, other: str) -> bool:
     return one == other or (version is not None and version == version_of(other))
 
 
-def _key(model: ModelFile, options: Options) -> str:
-    """Returns the digest of all that shapes the result, but for the list of images.
+def shaping(options: Options) -> list[object]:
+    """Returns all that shapes the result, but for the list of images, for a digest.
 
-    The list becomes shorter when a dataset has been put into the cache.
+    Raises:
+        PipelineError: there is no such model.
     """
+    return _shaping(models.resolve(options.model), options)
+
+
+def _shaping(model: ModelFile, options: Options) -> list[object]:
+    # The list of images becomes shorter when a dataset has been put into the cache.
     work, engine = options.work, options.engine
-    return digest(
-        [
-            [_STEP, *models.identify(model, options.model), options.detector_version],
-            [work.threshold, work.batch_size, work.max_pixels],
-            [engine.image_size_px, engine.head, engine.device],
-        ]
-    )
+    return [
+        [_STEP, *models.identify(model, options.model), options.detector_version],
+        [work.threshold, work.batch_size, work.max_pixels],
+        [engine.image_size_px, engine.head, engine.device],
+    ]
 
 
 class _Run:

@@ -218,9 +218,12 @@ class ImageList:
         repeated: how many names stood twice and are in it once.
     """
 
-    def __init__(self, file: BinaryIO, count: int, repeated: int, digest: str) -> None:
+    def __init__(
+        self, file: BinaryIO, count: int, repeated: int, digest: str, *, first: int = 0
+    ) -> None:
         """Takes over an open file; call ``ImageList.of`` instead."""
         self._file = file
+        self._first = first
         self._count = count
         self.repeated = repeated
         self.digest = digest
@@ -268,10 +271,17 @@ class ImageList:
         """Returns the number of images."""
         return self._count
 
+    def part(self, span: range) -> ImageList:
+        """Returns some of the images, of the same digest; it ends with this list."""
+        return ImageList(
+            self._file, len(span), self.repeated, self.digest, first=span.start
+        )
+
     def starting_at(self, position: int) -> Iterator[ImageFile]:
         """Yields the images from ``position`` on; one such walk at a time."""
         self._file.seek(0)
-        for line in itertools.islice(self._file, position, None):
+        end = self._first + self._count
+        for line in itertools.islice(self._file, self._first + position, end):
             name, path, problem = json.loads(line)
             yield ImageFile(name, path, problem)
 

@@ -12,6 +12,9 @@ Writes:
   OUTPUT.journal    while it runs: a killed run goes on from there when it is started
                     again with the same inputs and options
   run_detector_batch_log_<time>.json beside OUTPUT: options, counts, failures, speed
+With --shard 3/10, all of these for the third tenth of the images alone, under names such
+as detections.shard-003-of-010.json; merge_shards makes OUTPUT of the ten. With --engine ray,
+a Ray cluster runs the shards, and they are joined at the end (docs/scaling.md).
 
 Boxes are fractions of the picture turned upright by its EXIF orientation. The same
 inputs and options give the same bytes.
@@ -34,26 +37,30 @@ import msgspec
 
 from classification.artifacts import detections, label_index, step_log
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.runtime import cli, journal, progress
+from classification.runtime import cli, journal, progress, shards
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import ConfigurationError
+from classification.sharding import cluster, flags
+from classification.sharding.parts import Part
 from classification.storage import anywhere
 from classification.storage import flags as places_flags
 from classification.storage.azure import AzureContainerStore
 from classification.storage.outage import LenientStore
+from classification.storage.places import read_address
 from detection import (
     batches,
     detectors,
-    flags,
     image_files,
     image_metadata,
     journaled,
     models,
 )
+from detection import flags as detector_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from classification.runtime.shards import Shard
     from classification.storage.digests import Md5
     from classification.storage.places import Manner
 
@@ -98,6 +105,11 @@ class Arguments(argparse.Namespace):
     resume_from_checkpoint: Path | None
     logdir: Path | None
     max_failures: int | None
+    shard: Shard | None
+    engine: str
+    ray_address: str | None
+    ray_shards: int
+    ray_cpus: int | None
     without_effect: bool
     verbose: bool
 
@@ -138,6 +150,7 @@ class Options:
         sync_every: write the journal through to the disk after so many images; 0 leaves
             it to the system, and only a crash of the machine can lose something.
         max_failures: most images that may fail; None for no limit.
+        shard: the part to work on; None for all of it.
     """
 
     model: str
@@ -151,6 +164,7 @@ class Options:
     overwrite_handling: str = OVERWRITE
     sync_every: int = 0
     max_failures: int | None = None
+    shard: Shard | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -158,9 +172,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(STEP, __doc__)
     _add_inputs(parser)
     _add_contents(parser)
-    flags.add_speed(parser)
+    detector_flags.add_speed(parser)
     places_flags.add_manner(parser.add_argument_group("images at web addresses"))
     _add_resuming(parser)
+    flags.add_cluster(parser)
     return parser
 
 
@@ -170,7 +185,6 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add(
         "images",
         nargs="?",
-        type=places_flags.read_address,
         metavar="IMAGES",
         help="folder of images, one image, a .txt (one path or address a line) or .json "
         "list, or the address of a container, @FILE reads it from a file",
@@ -275,6 +289,11 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
         help="folder of the step log (default: OUTPUT's)",
     )
     cli.add_max_failures(parser)
+    shards.add_shard(
+        group,
+        "OUTPUT, its journal and log get names of their own, such as "
+        "detections.shard-003-of-010.json, and merge_shards joins them",
+    )
     add(
         "--quiet",
         "--use_image_queue",
@@ -311,36 +330,55 @@ def run(paths: Paths, *, options: Options) -> None:
         PipelineError: no images, no model, an output that must not be written, a journal
             of another run, or more failures than are allowed.
     """
+    paths = replace(paths, images=read_address(paths.images))
     if paths.output.is_dir():
         raise ConfigurationError(f"{paths.output} is a folder; name a file")
-    if paths.output.exists() and options.overwrite_handling != OVERWRITE:
-        _keep(paths.output, options.overwrite_handling)
+    if options.shard is None and _is_kept(paths.output, options.overwrite_handling):
         return
     with image_files.ImageList.of(_find(paths.images, options)) as images:
         _check_not_empty(paths.images, images, recursive=options.recursive)
         model = models.resolve(options.model)
         _logger.info("%d images; detector %s", len(images), model.name)
         names = label_index.read(paths.class_mapping) if paths.class_mapping else None
-        key = _key(model, images, options, names)
+        part = _part(model, images, paths, options, names)
+        if part.skip(restart=options.restart, max_failures=options.max_failures):
+            return
         detector = detectors.load(model, options.engine)
         with journal.Journal.open(
-            paths.journal, key=key, restart=options.restart
+            paths.journal, key=part.key, restart=options.restart
         ) as kept:
             categories, options = _map_classes(detector.categories, names, options)
             log = _start_log(paths, options, model)
-            _detect(detector, images, kept, options, log)
+            _detect(detector, images.part(part.span), kept, options, log)
             header = detections.Header(
                 detection_categories=categories, info=_info(model, options)
             )
             detections.write(paths.output, header, journaled.documents(kept, log))
+            part.complete(log.counts["failed"])
             kept.remove()
     _finish(paths, options, log)
 
 
-def _keep(output: Path, handling: str) -> None:
+def _is_kept(output: Path, handling: str) -> bool:
+    """Says whether the output exists, and is to stay as it is."""
+    if not output.exists() or handling == OVERWRITE:
+        return False
     if handling == ERROR:
         raise ConfigurationError(f"{output} exists; --overwrite_handling error")
     _logger.info("%s exists; nothing done (--overwrite_handling skip)", output)
+    return True
+
+
+def run_on_cluster(paths: Paths, job: cluster.Job, *, options: Options) -> None:
+    """Lets a cluster run the detector, and writes the detections JSON; see ``run``."""
+    if not _is_kept(paths.output, options.overwrite_handling):
+        cluster.run_and_merge(
+            job,
+            paths.output,
+            logdir=paths.logdir,
+            restart=options.restart,
+            max_failures=options.max_failures,
+        )
 
 
 def _find(images: str, options: Options) -> Iterator[image_files.ImageFile]:
@@ -365,6 +403,25 @@ def _check_not_empty(
 
 def _shown(images: str) -> str:
     return shown(images) if is_address(images) else images
+
+
+def _part(
+    model: models.ModelFile,
+    images: image_files.ImageList,
+    paths: Paths,
+    options: Options,
+    names: Sequence[str] | None,
+) -> Part:
+    return Part(
+        shard=options.shard,
+        step=STEP,
+        run=_key(model, images, options, names),
+        output=paths.output,
+        span=shards.span_of(
+            options.shard, len(images), batch_size=options.work.batch_size
+        ),
+        total=len(images),
+    )
 
 
 def _key(
@@ -413,6 +470,7 @@ def _start_log(
     work, engine = options.work, options.engine
     return step_log.StepLog(
         step=STEP,
+        shard=options.shard,
         options={
             "model": model.name,
             "model_file": str(model.path),
@@ -501,9 +559,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         _checkpoint_of(args),
     ):
         parser.error("--resume_from_checkpoint and --checkpoint_path differ")
-    return cli.exit_code(
-        run, _paths(args, args.images, args.output), options=_options(args, args.model)
+    paths = _paths(args, args.images, args.output)
+    options = _options(args, args.model)
+    job = flags.job_of(
+        args, parser, "detection.run_detector_batch", argv, device=args.device
     )
+    if (args.shard or job) and args.completion_time == cli.NOW:
+        parser.error("--completion-time now: shards end at different times; give one")
+    if job is None:
+        return cli.exit_code(run, paths, options=options)
+    if args.checkpoint_path or _checkpoint_of(args):
+        parser.error("--engine ray: each shard has a journal of its own")
+    return cli.exit_code(run_on_cluster, paths, job, options=options)
 
 
 def _checkpoint_of(args: Arguments) -> Path | None:
@@ -512,7 +579,9 @@ def _checkpoint_of(args: Arguments) -> Path | None:
 
 
 def _paths(args: Arguments, images: str, output: Path) -> Paths:
-    beside = output.with_name(f"{output.name}.journal")
+    if args.shard:
+        output = args.shard.path(output)
+    beside = shards.journal_of(output, args.shard)
     return Paths(
         images=images,
         output=output,
@@ -537,7 +606,7 @@ def _options(args: Arguments, model: str) -> Options:
                 max_conf=args.include_max_conf,
             ),
         ),
-        engine=flags.engine_of(args),
+        engine=detector_flags.engine_of(args),
         manner=places_flags.manner_of(args),
         recursive=args.recursive,
         relative=args.relative,
@@ -546,6 +615,7 @@ def _options(args: Arguments, model: str) -> Options:
         overwrite_handling=args.overwrite_handling,
         sync_every=max(0, args.checkpoint_frequency),
         max_failures=args.max_failures,
+        shard=args.shard,
     )
 
 

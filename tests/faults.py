@@ -24,8 +24,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+_OWN_HEADERS = frozenset(
+    {"content-length", "transfer-encoding", "connection", "date", "server"}
+)
 _ESTABLISHED = "01"
 _CONNECTIONS = Path("/proc/net/tcp")
 
@@ -70,15 +73,16 @@ class Proxy:
     _asked: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def draw(self, path: str, share: float, seed: int) -> Fault | None:
+    def draw(self, path: str, plan: _Plan) -> Fault | None:
         """Counts a request, and says how its answer is to be spoilt, if at all."""
         with self._lock:
             self.requests += 1
             self._asked[path] += 1
-            chance = random.Random(f"{seed} {path} {self._asked[path]}")
-            if chance.random() >= share:
+            chance = random.Random(f"{plan.seed} {path} {self._asked[path]}")
+            if chance.random() >= plan.share:
                 return None
-            [fault] = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+            weights = [WEIGHTS[fault] for fault in plan.faults]
+            [fault] = chance.choices(plan.faults, weights)
             self.spoilt[fault] += 1
             return fault
 
@@ -105,6 +109,7 @@ class _Plan:
     host: str
     share: float
     seed: int
+    faults: Sequence[Fault]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -125,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        self._pass_on(self._plan.proxy.draw(path, self._plan.share, self._plan.seed))
+        self._pass_on(self._plan.proxy.draw(path, self._plan))
 
     def _pass_on(self, fault: Fault | None) -> None:
         if fault in {Fault.BUSY, Fault.BROKEN, Fault.DOWN}:
@@ -157,12 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             length = answer.headers.get("Content-Length", "0")
         self.send_response(answer.status)
         for key, value in answer.headers.items():
-            if key.lower() not in {
-                "content-length",
-                "connection",
-                "date",
-                "server",
-            }:
+            if key.lower() not in _OWN_HEADERS:
                 self.send_header(key, value)
         self.send_header("Content-Length", length)
         self.end_headers()
@@ -221,16 +221,23 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def spoiling(upstream: str, share: float, *, seed: int = 0) -> Iterator[Proxy]:
+def spoiling(
+    upstream: str,
+    share: float,
+    *,
+    seed: int = 0,
+    faults: Sequence[Fault] = tuple(WEIGHTS),
+) -> Iterator[Proxy]:
     """Runs a proxy in the block.
 
     Args:
         upstream: address of a server of http, whose paths are the proxy's, too.
         share: of answers that are spoilt, in [0, 1].
         seed: of which and how.
+        faults: the ways.
     """
     proxy = Proxy()
-    plan = _Plan(proxy, urlsplit(upstream).netloc, share, seed)
+    plan = _Plan(proxy, urlsplit(upstream).netloc, share, seed, faults)
     server = _Server(("127.0.0.1", 0), partial(_Handler, plan))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     proxy.url = f"http://127.0.0.1:{server.server_address[1]}"

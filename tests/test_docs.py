@@ -45,9 +45,22 @@ def shell_lines(document: Path) -> list[str]:
     ]
 
 
+def manifest_lines(document: Path) -> list[str]:
+    """Returns every line that a manifest of a document gives to a shell."""
+    text = document.read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    folded = [re.findall(r">-\n((?: {14}\S.*\n)+)", block) for block in blocks]
+    return [" ".join(line.split()) for lines in folded for line in lines]
+
+
 def command_lines(document: Path) -> list[str]:
-    """Returns every shell line of a document that calls one of our commands."""
-    return [line for line in shell_lines(document) if _script(line)]
+    """Returns every line of a document that calls one of our commands.
+
+    What a job array sets in it is 1, as in its first job.
+    """
+    lines = [*shell_lines(document), *manifest_lines(document)]
+    filled = [re.sub(r"\$\(\(.*?\)\)|\$\w+", "1", line) for line in lines]
+    return [line for line in filled if _script(line)]
 
 
 def _script(line: str) -> str:
@@ -91,6 +104,14 @@ def test_a_documented_line_parses(document: str, line: str) -> None:
         if getattr(action.type, "__name__", "").startswith("existing_"):
             action.type = str
     built.parse_args(arguments)
+
+
+def test_job_arrays_start_shards() -> None:
+    lines = [line for name, line in LINES if name == "scaling.md"]
+    arrays = [line for line in lines if '--shard "1/10"' in line]
+    assert [find(_script(line)) for line in arrays] == [
+        "detection.run_detector_batch"
+    ] * 2
 
 
 def test_torchrun_starts_what_the_documents_say() -> None:

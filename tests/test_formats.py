@@ -44,6 +44,7 @@ from classification.artifacts import (
     predictions_info,
     queried_images,
     run_params,
+    shard_record,
     split_summary,
     splits,
     target_mapping,
@@ -125,6 +126,11 @@ FORMATS = [
         lambda source, copy: predictions_info.write(
             copy, predictions_info.read(source)
         ),
+    ),
+    Format(
+        "classifier_output.csv.shard.json",
+        shard_record.read,
+        lambda source, copy: shard_record.write(copy, shard_record.read(source)),
     ),
     Format("label_spec.csv", label_spec_csv.read),
     Format("taxonomy.csv", taxonomy_csv.read),

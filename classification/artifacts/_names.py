@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -10,9 +10,12 @@ from classification.artifacts import layout
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 # What every name that ``layout.checked_name`` refuses shows in its block; a harmless
 # name may show it, too.
@@ -36,6 +39,35 @@ def _is_safe(name: str) -> bool:
     except ArtifactError:
         return False
     return True
+
+
+def once(
+    blocks: Iterable[tuple[Path, Sequence[str], T]],
+    again: Callable[[], Iterable[tuple[Path, Sequence[str], object]]],
+) -> Iterator[T]:
+    """Yields what comes with names of several files, and sees that none stands twice.
+
+    Args:
+        blocks: file, names, and what is yielded for them.
+        again: returns the same once more.
+
+    Raises:
+        ArtifactError: a name stands twice; said after the last block.
+    """
+    seen = SeenNames()
+    for _, names, what in blocks:
+        seen.add(names)
+        yield what
+    hashes = seen.repeated_hashes()
+    files: dict[str, Path] = {}
+    for file, names, _ in again() if hashes else ():
+        for name in names:
+            if hash(name) in hashes and name in files:
+                raise ArtifactError(
+                    f"{name!r} stands in {files[name]} already", where=str(file)
+                )
+            if hash(name) in hashes:
+                files[name] = file
 
 
 class SeenNames:

@@ -31,7 +31,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
@@ -289,6 +289,7 @@ class _Survey:
         *,
         keep: list[ImageDetections] | None = None,
         rename: Rename | None = None,
+        may_leave: bool = False,
     ) -> None:
         """Begins with no image; each that passes is appended to ``keep``."""
         self.image_count = 0
@@ -297,6 +298,7 @@ class _Survey:
         self.is_renamed = False
         self.is_sorted = True
         self._last = ""
+        self._may_leave = may_leave  # names may lead out of the images' folder
         self._keep = keep
         self.seen = _names.SeenNames()
         self.categories: set[str] = set()
@@ -320,7 +322,8 @@ class _Survey:
             spelled = _spelled(names, self.rename, first)
             self.is_renamed = self.is_renamed or spelled != names
             names = [name for name in spelled if name is not None]
-        if (unsafe := _names.find_unsafe(names)) is not None:
+        unsafe = None if self._may_leave else _names.find_unsafe(names)
+        if unsafe is not None:
             where = f"{_IMAGES}[{first + spelled.index(names[unsafe])}].file"
             layout.checked_name(names[unsafe], where=where)
         self.image_count += len(names)
@@ -577,6 +580,42 @@ def write(path: Path, header: Header, images: Iterable[bytes]) -> None:
         for number, image in enumerate(images):
             file.write((b",\n  " if number else b"\n  ") + image)
         file.write(b"\n ]\n}\n")
+
+
+def join(path: Path, sources: Sequence[Path]) -> Header:
+    """Puts the images of several detections JSONs one behind the other; returns the header.
+
+    They are streamed; 8 bytes per image are held in memory. Names may be absolute: they
+    are copied, not followed.
+
+    Args:
+        path: the file to write.
+        sources: in order; all but their images is the same in all.
+
+    Raises:
+        ArtifactError: one breaks the format, differs from the first in more than its
+            images, or has an image of another.
+    """
+    files = [
+        _check_whole(source, _Survey(may_leave=True), _stream.CHUNK_BYTES)
+        for source in sources
+    ]
+    for file in files:
+        if file.header != files[0].header:
+            raise ArtifactError(
+                f"info or categories differ from those of {files[0].path}",
+                where=str(file.path),
+            )
+
+    def named() -> Iterator[tuple[Path, list[str], list[bytes]]]:
+        for file in files:
+            documents = file.documents()
+            while some := list(islice(documents, _BATCH)):
+                yield file.path, [name_of(document) for document in some], some
+
+    joined = chain.from_iterable(_names.once(named(), named))
+    write(path, files[0].header, joined)
+    return files[0].header
 
 
 def _encode(value: object) -> bytes:

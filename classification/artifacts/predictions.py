@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 PATH, LABEL, WEIGHT = "path", "label", "weight"
 RESERVED = (PATH, LABEL, WEIGHT)
+ENDINGS = (".csv", ".csv.gz")  # of its name
 
 # Of 100,000 x 169 probabilities, level 4 makes a file 5 % larger than level 9 does, in
 # an eighth of the time.
@@ -227,6 +228,38 @@ def write_evaluated(
         if batch.paths
     )
     return _write(path, (*RESERVED, *categories), blocks)
+
+
+def join(path: Path, sources: Sequence[Path]) -> int:
+    """Puts the rows of several classifier outputs one behind the other; see ``write``.
+
+    Args:
+        path: the file to write.
+        sources: in order, of the same categories; written by ``write``.
+
+    Returns:
+        The number of rows written.
+
+    Raises:
+        ArtifactError: one breaks the format, has other categories than the first, or a
+            path of another.
+    """
+    files = [open_file(source) for source in sources]
+    for file in files:
+        if file.columns != (PATH, *files[0].categories):
+            raise ArtifactError(
+                f"other columns than path and the categories of {files[0].path}",
+                where=str(file.path),
+            )
+
+    def named() -> Iterator[
+        tuple[Path, list[str], tuple[list[str], NDArray[np.float32]]]
+    ]:
+        for file in files:
+            for batch in file.batches():
+                yield file.path, batch.paths, (batch.paths, batch.probabilities)
+
+    return write(path, files[0].categories, _names.once(named(), named))
 
 
 def _write(

@@ -16,7 +16,9 @@ Written by every step that works item by item; read by people and by
     }
 
 The first eight keys are the same in every log; a step adds the keys that its original
-wrote (the last line above). Two runs within one second get two files (``…_2.json``).
+wrote (the last line above). Two runs within one second get two files (``…_2.json``). The
+log of a shard has its place in its name, ``<step>.shard-003-of-010_log_…json``, and in its
+options, ``"shard": "3/10"``.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from classification.runtime.shards import Shard
+
 TIMESTAMP = "%Y%m%d_%H%M%S"
 
 
@@ -47,6 +51,7 @@ class StepLog:
         notes: (item, remark) of each item that was read in an unusual way.
         counts: what was done, by name.
         extra: further top-level keys, as the original's log had them.
+        shard: the part of the step that this run is; None for all of it.
     """
 
     step: str
@@ -55,6 +60,7 @@ class StepLog:
     notes: list[tuple[str, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    shard: Shard | None = None
     started: float = field(default_factory=time.time)
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,12 +70,15 @@ class StepLog:
             "version": version("cameratraps-classifier"),
             "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started)),
             "seconds": round(time.time() - self.started, 1),
-            "options": dict(self.options),
+            "options": {**self.options, **self._part()},
             "counts": dict(self.counts),
             "failures": _items(self.failures),
             "notes": _items(self.notes),
             **self.extra,
         }
+
+    def _part(self) -> dict[str, str]:
+        return {"shard": str(self.shard)} if self.shard else {}
 
 
 def _items(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
@@ -78,7 +87,8 @@ def _items(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
 
 def write(folder: Path, log: StepLog) -> Path:
     """Writes the log into ``folder`` under a name of its own; returns its path."""
-    stem = f"{log.step}_log_{time.strftime(TIMESTAMP, time.localtime(log.started))}"
+    step = f"{log.step}.{log.shard.mark}" if log.shard else log.step
+    stem = f"{step}_log_{time.strftime(TIMESTAMP, time.localtime(log.started))}"
     path = _claim(folder, stem)
     _json.write_object(path, log.to_dict())
     return path

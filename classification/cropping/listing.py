@@ -88,11 +88,14 @@ class NameList:
         sha256: hex digest of all names in order.
     """
 
-    def __init__(self, file: BinaryIO, count: int, sha256: str) -> None:
+    def __init__(
+        self, file: BinaryIO, count: int, sha256: str, *, first: int = 0
+    ) -> None:
         """Takes over an open file; call ``NameList.collect`` instead."""
         self.count = count
         self.sha256 = sha256
         self._file = file
+        self._first = first
 
     @classmethod
     def collect(cls, names: Iterable[str]) -> Self:
@@ -118,6 +121,10 @@ class NameList:
         """Closes the file, which deletes it."""
         self._file.close()
 
+    def part(self, span: range) -> NameList:
+        """Returns some of the names, of the same digest; it ends with this list."""
+        return NameList(self._file, len(span), self.sha256, first=span.start)
+
     def batches(self, size: int, *, start: int = 0) -> Iterator[list[str]]:
         """Yields the names ``size`` at a time; only one iteration at once.
 
@@ -126,6 +133,7 @@ class NameList:
             start: number of batches to leave out at the beginning.
         """
         self._file.seek(0)
-        lines = islice(self._file, start * size, None)
+        end = self._first + self.count
+        lines = islice(self._file, self._first + start * size, end)
         while batch := [json.loads(line) for line in islice(lines, size)]:
             yield batch

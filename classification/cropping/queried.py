@@ -154,6 +154,18 @@ def jobs(
         if image.boxes is not None:
             wanted = drawn.crops_of(_as_detections(name, image))
             yield Job(name, wanted, as_stored)
+    yield from jobs_of_found(
+        boxes_by_dataset, threshold=threshold, detector_version=detector_version
+    )
+
+
+def jobs_of_found(
+    boxes_by_dataset: Mapping[str, CachedBoxes],
+    *,
+    threshold: float,
+    detector_version: str,
+) -> Iterator[Job]:
+    """Yields each image that a detector has found boxes of, with its crops; see ``jobs``."""
     suffix = layout.training_suffix(detector_version)
     for cached in boxes_by_dataset.values():
         found = Rule(

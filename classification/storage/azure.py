@@ -2,7 +2,8 @@
 
 Its images are read as any at a web address are, so that one set of rules says what is
 tried again and what is checked: the SDK repeats the reading of a body by itself, after
-pauses of its own, and waits for a slow one for ever. Only lists of names are the SDK's.
+pauses of its own, and waits for a slow one for ever. Pages of lists are read by the SDK, and
+tried again by the same rules.
 """
 
 from __future__ import annotations
@@ -10,26 +11,37 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlunsplit
 
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import AccessError, StorageError
+from classification.storage import retrying
+from classification.storage.retrying import PassingError
 from classification.storage.web import IMAGE_PATIENCE, WebStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from urllib.parse import SplitResult
 
+    from azure.core.exceptions import HttpResponseError
+    from azure.storage.blob import ContainerClient
+
     from classification.storage.digests import Md5
-    from classification.storage.retrying import Patience
+    from classification.storage.retrying import Deadline, Patience
+
+T = TypeVar("T")
 
 ACCOUNT_VARIABLE = "CLASSIFICATION_BLOB_STORAGE_ACCOUNT"
 CONTAINER_VARIABLE = "CLASSIFICATION_BLOB_CONTAINER"
 TOKEN_VARIABLE = "CLASSIFICATION_BLOB_CONTAINER_WRITE_SAS"  # noqa: S105 - its name
 
-# It would log every address that it asks for.
-logging.getLogger("azure").setLevel(logging.WARNING)
+_NO_MORE = ""
+_SHUT = frozenset({401, 403})
+
+# It would log every address that it asks for, and errors that are tried again.
+logging.getLogger("azure").setLevel(logging.CRITICAL)
 
 
 def container_url(account: str, container: str, token: str = "") -> str:
@@ -101,39 +113,67 @@ class AzureContainerStore(WebStore):
                 holder list it.
             StorageError: there is no answer, or no such container.
         """
-        from azure.core import exceptions  # noqa: PLC0415 - takes a while to load
-        from azure.storage.blob import ContainerClient  # noqa: PLC0415 - as above
+        from azure.storage.blob import ContainerClient  # noqa: PLC0415 - slow to load
 
         container, folder = _split(self._base)
         folder += below
         client = ContainerClient.from_container_url(
             container,
-            retry_total=self._patience.tries - 1,
+            retry_total=0,
             connection_timeout=self._patience.silence_s,
             read_timeout=self._patience.silence_s,
         )
+        with client:
+            token: str | None = None
+            while token != _NO_MORE:
+                page = partial(_list_page, client, folder, token)
+                names, token = self._insist(container, page)
+                yield from (name.removeprefix(folder) for name in names)
+
+    def _insist(self, container: str, attempt: Callable[[Deadline], T]) -> T:
         try:
-            with client:
-                for name in client.list_blob_names(name_starts_with=folder):
-                    yield name.removeprefix(folder)
-        except exceptions.HttpResponseError as error:
-            raise _refusal(
-                container, error.status_code, getattr(error, "error_code", "")
-            ) from None
-        except exceptions.AzureError as error:
-            raise StorageError(
-                f"cannot list {shown(container)}: {type(error).__name__}"
-            ) from None
+            return retrying.insist(f"{shown(container)}", attempt, self._patience)
+        except retrying.GaveUpError as error:
+            raise StorageError(f"cannot list {shown(container)}: {error}") from None
 
 
-def _refusal(
-    container: str, status: int | None, code: object
-) -> StorageError | AccessError:
-    is_shut = status in {401, 403}
-    kind = AccessError if is_shut else StorageError
-    hint = "; the token has to allow lists (sp=rl)" if is_shut else ""
-    name = getattr(code, "value", code) or ""
-    return kind(f"cannot list {shown(container)}: HTTP {status} {name}{hint}")
+def _list_page(
+    client: ContainerClient, folder: str, token: str | None, _: Deadline
+) -> tuple[list[str], str]:
+    """Returns the names on a page of a list, and what leads to the next one."""
+    from azure.core import exceptions  # noqa: PLC0415 - slow to load
+
+    try:
+        pages = client.list_blob_names(name_starts_with=folder).by_page(token)
+        names = list(next(pages))
+    except exceptions.DecodeError:
+        raise StorageError(_no_list(client)) from None
+    except exceptions.HttpResponseError as error:
+        raise _failure_of(client.url, error) from None
+    except exceptions.AzureError as error:
+        raise PassingError(type(error).__name__) from None
+    except Exception:  # noqa: BLE001 - the SDK falls over what is no list
+        raise StorageError(_no_list(client)) from None
+    return names, getattr(pages, "continuation_token", None) or _NO_MORE
+
+
+def _no_list(client: ContainerClient) -> str:
+    return f"cannot list {shown(client.url)}: the answer is no list of blobs"
+
+
+def _failure_of(url: str, error: HttpResponseError) -> Exception:
+    status = error.status_code
+    if status is None:
+        return PassingError("the answer broke off")
+    code = getattr(error, "error_code", None)
+    reason = f"HTTP {status} {getattr(code, 'value', code) or ''}".strip()
+    if status in retrying.TEMPORARY:
+        headers: Mapping[str, str] = getattr(error.response, "headers", {})
+        return PassingError(reason, wait_s=retrying.asked_wait_s(headers))
+    if status in _SHUT:
+        hint = "the token has to allow lists (sp=rl)"
+        return AccessError(f"cannot list {shown(url)}: {reason}; {hint}")
+    return StorageError(f"cannot list {shown(url)}: {reason}")
 
 
 def _split(url: SplitResult) -> tuple[str, str]:

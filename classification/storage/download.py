@@ -7,7 +7,6 @@ breaks off, is too slow, or is not what the server itself says it is) is tried a
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import http.client
 import ssl
@@ -46,7 +45,6 @@ DEFAULT_PATIENCE = Patience()
 
 _CHUNK_BYTES = 1 << 18
 _GOOD = frozenset({200})
-_TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NOTHING_THERE = frozenset({404, 410})
 _NO_HEAD = frozenset({405, 501})
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
@@ -248,8 +246,8 @@ def _failure_of(answer: BaseHTTPResponse, url: str) -> Exception:
     status, code = answer.status, answer.headers.get(_AZURE_ERROR, "")
     phrase = http.client.responses.get(status, "")
     reason = f"HTTP {status} {phrase}".strip() + (f" ({code})" if code else "")
-    if status in _TEMPORARY:
-        return PassingError(reason, wait_s=_wait_s(answer.headers))
+    if status in retrying.TEMPORARY:
+        return PassingError(reason, wait_s=retrying.asked_wait_s(answer.headers))
     if code in _AZURE_CONTAINER_GONE:
         return AccessError(f"{_site(url)} has no such container: {reason}")
     is_shut = status == _FORBIDDEN and (code or "sig=" in url)
@@ -272,18 +270,6 @@ def _because(url: str) -> str:
     if is_time and expiry < time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()):
         return f" with a token that expired at {expiry}"
     return " with this token" if "sig" in query else ""
-
-
-def _wait_s(headers: Mapping[str, str]) -> float:
-    """Returns the seconds of ``Retry-After``, which is a number or a time."""
-    text = headers.get("Retry-After", "")
-    if text.isdecimal():
-        return float(text)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    return max(0.0, moment.timestamp() - time.time())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from classification.runtime import cli
@@ -14,10 +14,9 @@ from classification.storage.web import IMAGE_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from classification.storage.digests import Md5
-
-_FILE_MARK = "@"
 
 
 class MannerArguments(Protocol):
@@ -86,7 +85,7 @@ def add_remote(
     parser.add_argument(
         *container_flags,
         "--container-url",
-        type=_container,
+        type=partial(places.parse, is_container=True),
         action="append",
         default=[],
         metavar="[DATASET=]URL",
@@ -138,25 +137,6 @@ def _address(text: str) -> Place:
     if not place.is_remote:
         raise argparse.ArgumentTypeError("not an address of http or https")
     return place
-
-
-def _container(text: str) -> Place:
-    place = Place(text) if text.startswith(_FILE_MARK) else places.parse(text)
-    return Place(read_address(place.where), place.dataset, is_container=True)
-
-
-def read_address(text: str) -> str:
-    """Returns a text, or what is in the file that ``@FILE`` names, for ``type=``.
-
-    So an address with a token need not stand in the list of processes.
-    """
-    if not text.startswith(_FILE_MARK):
-        return text
-    path = Path(text.removeprefix(_FILE_MARK))
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        raise argparse.ArgumentTypeError(f"cannot read {path}") from None
 
 
 def places_of(args: PlaceArguments) -> list[Place]:

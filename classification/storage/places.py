@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from classification.artifacts import dataset_list
 from classification.runtime.addresses import is_address, shown
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from classification.storage.digests import Md5
     from classification.storage.retrying import Patience
 
-_AZURE_HOST = ".blob.core."
+
+_FILE_MARK = "@"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Place:
     """A folder, a web address or a container that holds images.
 
     Attributes:
-        where: path of the folder, or URL; never to be shown, for it may hold a token.
+        where: path of the folder, or URL, or ``@FILE`` that holds the URL; never to be
+            shown, for it may hold a token.
         dataset: the images are of this dataset, and their names do not begin with it;
             empty where ``where`` holds images under their full names.
         is_container: a URL of an Azure container, whatever it looks like.
@@ -54,7 +56,19 @@ class Place:
     @property
     def address(self) -> str:
         """Returns where it is, without a token."""
-        return shown(self.where).rstrip("/") if self.is_remote else self.where
+        return shown(self.url).rstrip("/") if self.is_remote else self.where
+
+    @cached_property
+    def url(self) -> str:
+        """Returns where it is, with its token.
+
+        Raises:
+            ConfigurationError: the file that holds it cannot be read, or it is none.
+        """
+        url = read_address(self.where)
+        if not is_address(url):
+            raise ConfigurationError("--container-url: no address of http or https")
+        return url
 
     @property
     def is_there(self) -> bool:
@@ -69,24 +83,38 @@ class Place:
         """
         if not self.is_remote:
             return LocalStore(Path(self.where))
-        if not is_address(self.where):
-            raise ConfigurationError("--container-url: no address of http or https")
-        host = urlsplit(self.where).hostname or ""
-        if self.is_container or _AZURE_HOST in host:
-            return AzureContainerStore(self.where, patience=patience, md5=md5)
-        return WebStore(self.where, patience=patience, md5=md5)
+        kind = AzureContainerStore if self.is_container else WebStore
+        return kind(self.url, patience=patience, md5=md5)
 
 
-def parse(text: str) -> Place:
+def read_address(text: str) -> str:
+    """Returns a text, or what is in the file that ``@FILE`` names.
+
+    So an address with a token need not stand in the list of processes.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    if not text.startswith(_FILE_MARK):
+        return text
+    path = Path(text.removeprefix(_FILE_MARK))
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise ConfigurationError(f"cannot read {path}: {reason}") from error
+
+
+def parse(text: str, *, is_container: bool = False) -> Place:
     """Reads ``[DATASET=]PLACE``.
 
     What stands before the first ``=`` is a dataset, unless it holds a slash, colon or
     question mark: ``./a=b`` is a folder, ``https://x?y=z`` an address.
     """
     dataset, equals, where = text.partition("=")
-    if not equals or any(character in dataset for character in "/\\?:"):
-        return Place(text)
-    return Place(where, dataset)
+    if not equals or any(character in dataset for character in "/\\?:@"):
+        return Place(text, is_container=is_container)
+    return Place(where, dataset, is_container=is_container)
 
 
 class Places(LayeredStore):

@@ -7,6 +7,7 @@ from try to try, so that many threads, and many machines, do not come back all a
 
 from __future__ import annotations
 
+import email.utils
 import itertools
 import logging
 import random
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from classification.runtime import parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -47,6 +48,9 @@ class Patience:
 
 
 GRACE_S = 15
+
+# Statuses of HTTP that may pass.
+TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class PassingError(Exception):
@@ -112,3 +116,15 @@ def _ended(error: PassingError, number: int, patience: Patience) -> str:
         return f"{error} (try {number} of {patience.tries})"
     asked = f", and asks to wait {error.wait_s:g} s" if error.wait_s else ""
     return f"{error}{asked} (try {number}; {patience.limit_s:g} s are over)"
+
+
+def asked_wait_s(headers: Mapping[str, str]) -> float:
+    """Returns the seconds of ``Retry-After``, which is a number or a time."""
+    text = headers.get("Retry-After", "")
+    if text.isdecimal():
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, moment.timestamp() - time.time())

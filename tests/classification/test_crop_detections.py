@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from classification import crop_detections
 from classification.artifacts.layout import CropName
 from classification.cropping import jpeg
 from classification.runtime import cli, parallel
+from tests.commands import ROOT
 from tests.world import jpeg_bytes, photograph, pixels, save_jpeg
 
 if TYPE_CHECKING:
@@ -448,6 +450,33 @@ def test_d50_memory_does_not_grow_with_the_images(place: Place) -> None:
 
 
 @pytest.mark.slow
+def test_shards_side_by_side_cut_what_one_run_does(place: Place) -> None:
+    assert place.run() == cli.EXIT_OK
+    whole = place.files()
+    shutil.rmtree(place.crops)
+    script = str(ROOT / "classification/crop_detections.py")
+    running = [
+        subprocess.Popen([sys.executable, script, *place.argv("--shard", f"{n}/4")])
+        for n in (1, 2, 3, 4)
+    ]
+    assert [process.wait() for process in running] == [0] * 4
+    assert place.files() == whole
+    logs = [path.name for path in place.logs.iterdir()]
+    assert (
+        sum(name.startswith("crop_detections.shard-003-of-004_") for name in logs) == 1
+    )
+
+
+def test_a_shard_cuts_its_images_alone_and_the_rest_is_seen_at_the_end(
+    place: Place,
+) -> None:
+    assert place.run("--shard", "1/3") == cli.EXIT_OK
+    assert {name.partition("___")[0] for name in place.files()} == {"a/1.jpg"}
+    assert place.run() == cli.EXIT_OK
+    assert place.log()["counts"]["crops_existing"] == 3
+    assert place.log()["counts"]["crops"] == 1
+
+
 def test_d36_a_killed_run_leaves_no_torn_crop(place: Place) -> None:
     scene = jpeg_bytes(photograph(1600, 1200))
     names = [f"{number:03}.jpg" for number in range(120)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classification import detect_and_crop
+from classification import detect_and_crop, merge_shards
 from classification.runtime import cli, parallel
 from classification.runtime.journal import Journal
 from tests.commands import ROOT
@@ -1118,3 +1119,107 @@ def test_interrupted_it_keeps_what_is_done(world: World) -> None:
     done = count_records(journal_of(world))
     assert world.run(line) == 0
     assert world.log["counts"]["images_of_earlier_runs"] == done >= 8
+
+
+# Shards
+
+SHARD = f"{DETECT} --batch-size 2 --device cpu"
+
+
+def mixed(world: World) -> None:
+    """Gives one image no boxes, breaks another, and puts two into the cache."""
+    world.images["a/x/05.jpg"]["bbox"] = []
+    world.save()
+    (world.base / "images/b/x/03.jpg").write_bytes(b"broken")
+    cached = [{"file": f"x/{n:02}.jpg", "detections": [BOX]} for n in (1, 7)]
+    world.write_cache("b", *cached)
+
+
+def start_again(world: World) -> None:
+    for folder in ("mdcache", "crops", "out"):
+        shutil.rmtree(world.base / folder)
+    mixed(world)
+
+
+@pytest.mark.parametrize("of", [1, 3, 7])
+def test_merged_shards_are_the_whole_run(world: World, of: int) -> None:
+    mixed(world)
+    assert world.run(SHARD) == 0
+    whole = world.snapshot()
+    start_again(world)
+    missing = []
+    for number in range(of, 0, -1):
+        assert world.run(f"{SHARD} --shard {number}/{of}") == 0
+        missing += world.log["images_missing_detections"]
+    assert missing == ["b/x/03.jpg"]
+    cut = {name for name in whole if name.startswith("crops/")}
+    assert {name for name in world.snapshot() if name.startswith("crops/")} == cut
+    assert merge_shards.main(["mdcache"]) == 0
+    after = world.snapshot()
+    assert {name: after[name] for name in whole} == whole
+    # What is joined once may be joined again.
+    assert merge_shards.main(["mdcache", "--remove-shards"]) == 0
+    assert world.snapshot() == whole
+
+
+def test_a_shard_leaves_the_cache_alone_and_is_not_run_again(world: World) -> None:
+    mixed(world)
+    before = (world.base / "mdcache/v7/b.json").read_bytes()
+    assert world.run(f"{SHARD} --shard 1/2") == 0
+    assert (world.base / "mdcache/v7/b.json").read_bytes() == before
+    assert not (world.base / "mdcache/v7/a.json").exists()
+    detected = world.log["counts"]["images_detected"]
+    assert detected == 6  # all of a's
+    assert world.run(f"{SHARD} --shard 1/2") == 0
+    assert world.log["counts"]["images_detected"] == 0
+    assert world.log["counts"]["crops"] == 0
+    assert world.run(f"{SHARD} --shard 1/2 --restart") == 0
+    assert world.log["counts"]["images_detected"] == detected
+
+
+def test_shards_of_other_images_take_the_place_of_those_before(world: World) -> None:
+    mixed(world)
+    for number in (1, 2):
+        assert world.run(f"{SHARD} --shard {number}/2") == 0
+    world.keep(*(name for name in world.images if name >= "a/x/02.jpg"))
+    assert world.run(f"{SHARD} --shard 1/2") == 0
+    path = world.base / "mdcache/shard-001-of-002/v7/a.json"
+    files = [image["file"] for image in json.loads(path.read_bytes())["images"]]
+    assert files == [f"x/{number:02}.jpg" for number in (2, 3, 4, 6, 7)]
+    assert merge_shards.main(["mdcache"]) == 1
+    assert "of other inputs or options" in world.said[-1]
+    assert not (world.base / "mdcache/v7/a.json").exists()
+    assert world.run(f"{SHARD} --shard 2/2") == 0
+    assert merge_shards.main(["mdcache"]) == 0
+
+
+def test_a_killed_shard_goes_on(world: World) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("classification.sharding.gaps.Gaps.complete", _interrupt)
+        assert world.run(f"{SHARD} --shard 2/2") == 130
+    assert (world.base / "out/detect_and_crop.shard-002-of-002.journal").exists()
+    assert merge_shards.main(["mdcache"]) == 1
+    assert world.run(f"{SHARD} --shard 2/2") == 0
+    assert world.log["counts"]["images_detected"] == 0
+    assert world.log["counts"]["images_of_earlier_runs"] == 8  # all of b's
+    assert world.run(f"{SHARD} --shard 1/2") == 0
+    assert merge_shards.main(["mdcache"]) == 0
+    assert world.run(DETECT) == 0
+    assert world.log["counts"]["images_detected"] == 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_shards_without_a_detector_crop_what_has_boxes(world: World) -> None:
+    mixed(world)
+    assert world.run(f"{CROP} -t 0.4") == 0
+    whole = world.crops
+    shutil.rmtree(world.base / "crops")
+    missing = []
+    for number in (1, 2, 3):
+        assert world.run(f"{CROP} -t 0.4 --shard {number}/3") == 0
+        missing += world.log["images_missing_detections"]
+    assert world.crops == whole
+    assert len(missing) == len(set(missing)) == 2 * IMAGES - 4

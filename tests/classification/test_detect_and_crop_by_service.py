@@ -176,6 +176,13 @@ def test_an_address_that_is_none_is_a_usage_error(world: World) -> None:
     assert world.said[-1].endswith("--batch-api: not an address of http or https")
 
 
+def test_a_service_takes_all_or_nothing(world: World) -> None:
+    with pytest.raises(SystemExit) as ended:
+        world.run(f"{LINE} --batch-api http://127.0.0.1:1 --shard 1/2")
+    assert ended.value.code == 2
+    assert world.said[-1].endswith("a service takes all (--batch-api)")
+
+
 def test_a_service_with_another_detector_is_one_line(world: World) -> None:
     service = world.serve()
     try:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torchvision import transforms
 
-from classification import run_classifier
+from classification import merge_shards, run_classifier
 from classification.artifacts import label_index, predictions, predictions_info
 from classification.cropping.images import open_image
 from classification.runtime.journal import Journal
@@ -399,6 +399,47 @@ def test_another_calibration_needs_restart(
     assert _run(model, "crops", "out.csv") == 1
     assert "--restart" in _last_line(capsys)
     assert _run(model, "crops", "out.csv", "--no-calibration") == 0
+
+
+# --- shards ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", [1, 3, 8])
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
+def test_merged_shards_are_the_whole_run(
+    folder: Path, model: Path, name: str, of: int
+) -> None:
+    classifiers.calibrate(model, temperature=2.0)
+    for number in range(9):
+        _crop(folder, f"{number}.jpg", number)
+    (folder / "crops" / "4.jpg").write_bytes(b"broken")
+    flags = ("--batch-size", 2, "--device", "cpu")
+    assert _run(model, "crops", f"whole_{name}", *flags) == 0
+    for number in range(of, 0, -1):
+        code = _run(model, "crops", name, *flags, "--shard", f"{number}/{of}")
+        assert code == 0
+    assert merge_shards.main([name, "--remove-shards"]) == 0
+    for end in ("", ".info.json"):
+        whole = (folder / f"whole_{name}{end}").read_bytes()
+        assert (folder / f"{name}{end}").read_bytes() == whole
+    assert not list(folder.glob("out.shard-*"))
+
+
+def test_a_complete_shard_is_not_run_again(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        _crop(folder, f"{number}.jpg", number)
+    line = (model, "crops", "out.csv", "--batch-size", 1, "--shard", "2/3")
+    assert _run(*line) == 0
+    assert list(_rows(folder / "out.shard-002-of-003.csv")) == ["1.jpg"]
+    (log,) = folder.glob("run_classifier.shard-002-of-003_log_*.json")
+    counts = json.loads(log.read_text())["counts"]
+    assert counts == {"crops": 1, "rows": 1, "failed": 0}
+    assert _run(*line) == 0
+    assert _last_line(capsys).startswith("out.shard-002-of-003.csv is complete;")
+    assert _run(*line, "--restart") == 0
+    assert "1 crops classified" in _last_line(capsys)
 
 
 # --- after a kill ---------------------------------------------------------------

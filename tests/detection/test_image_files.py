@@ -260,3 +260,14 @@ def test_a_folder_that_must_not_be_entered_is_passed_over(tmp_path: Path) -> Non
     found = [file.name for file in image_files.find_below(tmp_path, may_enter)]
     assert found == ["a/x.jpg", "d.jpg"]
     assert asked == [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+
+def test_a_part_is_some_of_the_images_under_the_digest_of_all() -> None:
+    found = [ImageFile(f"{n}", f"{n}") for n in range(7)]
+    with ImageList.of(found) as images:
+        part = images.part(range(2, 5))
+        assert (len(part), part.digest) == (3, images.digest)
+        assert list(part.starting_at(0)) == found[2:5]
+        assert list(part.starting_at(2)) == found[4:5]
+        assert list(images.part(range(7, 7)).starting_at(0)) == []
+        assert list(images.starting_at(0)) == found

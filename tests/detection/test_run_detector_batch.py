@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from classification import merge_shards
 from classification.artifacts import detections
+from classification.runtime.journal import Journal
 from detection import run_detector_batch
 from detection.records import MEGADETECTOR_CATEGORIES
 from detection.run_detector_batch import main
@@ -570,8 +572,6 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
 def test_two_runs_on_one_output_do_not_mix(
     network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from classification.runtime.journal import Journal  # noqa: PLC0415 - one use
-
     output = tmp_path / "o.json"
     with Journal.open(Path(f"{output}.journal"), key="x"):
         assert run(network, folder, output) == 1
@@ -590,3 +590,122 @@ def test_more_images_than_are_in_flight(network: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.json"
     assert run(network, folder, output, "--batch_size", "16") == 0
     assert len(read(output)["images"]) == 300
+
+
+def run_shard(
+    network: Path, folder: Path, output: Path, shard: str, *flags: str
+) -> int:
+    return run(network, folder, output, "--recursive", "--shard", shard, *flags)
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 9])
+def test_merged_shards_are_the_whole_run(
+    network: Path, folder: Path, tmp_path: Path, of: int
+) -> None:
+    (folder / "b.JPG").write_bytes(b"broken")
+    flags = ("--batch_size", "2", "--include_image_size")
+    whole, output = tmp_path / "whole" / "o.json", tmp_path / "parts" / "o.json"
+    assert run(network, folder, whole, "--recursive", *flags) == 0
+    for number in range(of, 0, -1):
+        assert run_shard(network, folder, output, f"{number}/{of}", *flags) == 0
+    assert merge_shards.main([str(output)]) == 0
+    assert output.read_bytes() == whole.read_bytes()
+    assert not list(output.parent.glob("*.journal"))
+
+
+def test_a_shard_has_names_of_its_own(
+    network: Path, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out" / "o.json"
+    assert run_shard(network, folder, output, "2/3") == 0
+    names = [path.name for path in sorted(output.parent.iterdir())]
+    assert names[:2] == [
+        "o.shard-002-of-003.json",
+        "o.shard-002-of-003.json.shard.json",
+    ]
+    assert names[2].startswith("run_detector_batch.shard-002-of-003_log_")
+    assert len(names) == 3
+    document = read(output.parent / names[0])
+    assert [image["file"] for image in document["images"]] == [
+        str(folder / name) for name in ("b.JPG", "c.png")
+    ]
+    assert read(output.parent / names[2])["options"]["shard"] == "2/3"
+
+
+def test_a_complete_shard_is_not_run_again(
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "o.json"
+    shard = tmp_path / "o.shard-001-of-003.json"
+    (folder / "a.jpg").write_bytes(b"broken")
+    assert run_shard(network, folder, output, "1/3") == 4  # all of it has failed
+    written = shard.stat().st_mtime_ns
+    assert run_shard(network, folder, output, "1/3") == 4
+    assert f"{shard} is complete; nothing done" in capsys.readouterr().err
+    assert (
+        run_shard(network, folder, output, "1/3", "--overwrite_handling", "skip") == 4
+    )
+    assert shard.stat().st_mtime_ns == written
+    assert run_shard(network, folder, output, "1/3", "--restart") == 4
+    assert shard.stat().st_mtime_ns > written
+    written = shard.stat().st_mtime_ns
+    assert run_shard(network, folder, output, "1/3", "--include_image_size") == 4
+    assert shard.stat().st_mtime_ns > written
+
+
+def test_a_shard_that_was_killed_goes_on(
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "o.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("classification.sharding.parts.Part.complete", interrupt)
+        assert run_shard(network, folder, output, "2/2") == 130
+    assert merge_shards.main([str(output)]) == 1
+    assert last_line(capsys) == (
+        f"error: of 2 shards of {output}, 1 missing, 2 not complete; run them again, "
+        "each goes on where it was"
+    )
+    assert (
+        run_shard(network, folder, output, "2/2", "--overwrite_handling", "skip") == 0
+    )
+    assert "3 of 3 images are done already" in capsys.readouterr().err
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_another_attempt_leaves_the_journal_of_the_first_alone(
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "o.json"
+    first = tmp_path / "o.shard-001-of-002.json.journal"
+    with Journal.open(first, key="x"):
+        assert run_shard(network, folder, output, "1/2") == 1
+        assert f"another run is writing {first}" in last_line(capsys)
+        assert run_shard(network, folder, output, "1/2:2") == 0
+    assert first.exists()
+
+
+def test_shards_of_other_options_are_not_joined(
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "o.json"
+    assert run_shard(network, folder, output, "1/2") == 0
+    assert run_shard(network, folder, output, "2/2", "--threshold", "0.3") == 0
+    assert merge_shards.main([str(output)]) == 1
+    assert last_line(capsys) == (
+        f"error: {tmp_path / 'o.shard-002-of-002.json'} is of other inputs or options "
+        f"than {tmp_path / 'o.shard-001-of-002.json'}"
+    )
+    assert not output.exists()
+
+
+def test_shards_have_no_time_of_their_own(
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_shard(
+            *(network, folder, tmp_path / "o.json", "1/2"), "--completion-time", "now"
+        )
+    assert "shards end at different times; give one" in last_line(capsys)

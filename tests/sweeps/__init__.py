@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NAMES: tuple[str, ...] = (  # in the order of the page
     "faults",
+    "tokens",
+    "cluster",
     "service",
 )
 

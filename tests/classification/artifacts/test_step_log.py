@@ -11,6 +11,7 @@ import pytest
 from classification.artifacts import _json, step_log
 from classification.artifacts.step_log import StepLog
 from classification.runtime.errors import StorageError
+from classification.runtime.shards import Shard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,13 @@ def test_a_log_says_how_the_run_went(tmp_path: Path) -> None:
         "notes": [{"item": "c.tif", "reason": "16-bit pixels reduced to 8"}],
         "images_failed_download_or_crop": ["b.jpg"],
     }
+
+
+def test_the_log_of_a_shard_says_which(tmp_path: Path) -> None:
+    log = StepLog(step="x", options={"a": 1}, shard=Shard(3, 10), started=0.0)
+    path = step_log.write(tmp_path, log)
+    assert path.name.startswith("x.shard-003-of-010_log_")
+    assert _json.read_object(path)["options"] == {"a": 1, "shard": "3/10"}
 
 
 def test_d39_runs_of_the_same_second_get_files_of_their_own(tmp_path: Path) -> None:

@@ -89,3 +89,13 @@ def test_a_list_gives_back_its_names(names: list[str], size: int, start: int) ->
 def test_other_names_have_another_digest() -> None:
     with NameList.collect(["a", "b"]) as one, NameList.collect(["ab"]) as other:
         assert one.sha256 != other.sha256
+
+
+def test_a_part_is_some_of_the_names_under_the_digest_of_all() -> None:
+    with NameList.collect("abcdefg") as names:
+        part = names.part(range(2, 7))
+        assert (part.count, part.sha256) == (5, names.sha256)
+        assert list(part.batches(2)) == [["c", "d"], ["e", "f"], ["g"]]
+        assert list(part.batches(2, start=1)) == [["e", "f"], ["g"]]
+        assert list(names.part(range(2, 4)).batches(3)) == [["c", "d"]]
+        assert list(names.part(range(7, 7)).batches(2)) == []

@@ -8,13 +8,14 @@ from classification.runtime.errors import AccessError, ItemError, StorageError
 from classification.storage import azure
 from classification.storage.azure import AzureContainerStore
 from classification.storage.retrying import Patience
-from tests.faults import spoiling
+from tests.faults import Fault, spoiling
 from tests.web import Reply, serving
 
 if TYPE_CHECKING:
     from tests.azurite import Azurite
 
 QUICK = Patience(silence_s=5, tries=2, pause_s=0.01)
+REFUSALS = (Fault.BUSY, Fault.BROKEN, Fault.RESET, Fault.SILENT)
 BLOBS = {"a/1.jpg": b"one", "a/b/2.jpg": b"two", "a b/3 \N{BEAR FACE}.jpg": b"three"}
 
 
@@ -122,3 +123,29 @@ def test_bytes_that_were_changed_on_the_way_are_not_taken(emulator: Azurite) -> 
                 md5="require",
             )
             assert store.read("a.jpg") == b"image" * 99
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(b"<html>"), "the answer is no list of blobs"),
+        (Reply(b"{}"), "the answer is no list of blobs"),
+        (Reply(status=503), r"HTTP 503 .*\(try 2 of 2\)"),
+        (Reply(status=404), "HTTP 404"),
+    ],
+)
+def test_what_is_no_list_is_one_line(reply: Reply, said: str) -> None:
+    with serving(reply) as web, pytest.raises(StorageError, match=said):
+        list(open_store(f"{web.url}/c?sig=SECRET").names())
+
+
+def test_a_list_is_asked_for_again(emulator: Azurite) -> None:
+    url = emulator.with_token(emulator.container("again", BLOBS))
+    upstream, _, path = url.partition("/devstoreaccount1")
+    patience = Patience(silence_s=0.5, tries=20, pause_s=0.01)
+    for seed in range(6):
+        with spoiling(upstream, 0.5, seed=seed, faults=REFUSALS) as proxy:
+            store = AzureContainerStore(
+                f"{proxy.url}/devstoreaccount1{path}", patience=patience
+            )
+            assert list(store.names()) == sorted(BLOBS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import time
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from classification.runtime.errors import AccessError, StorageError
-from classification.storage import download
+from classification.storage import download, retrying
 from classification.storage.download import (
     DownloadError,
     MissingError,
     NoAnswerError,
     Patience,
 )
+from tests.faults import Fault, spoiling
 from tests.web import Reply, Web, serving
 
 DATA = b'{"images": []}' * 100_000
@@ -274,3 +276,63 @@ def test_whether_something_is_there(replies: list[Reply], there: bool) -> None:
 def test_d10_what_cannot_be_told_is_not_taken_for_missing(status: int) -> None:
     with serving(Reply(status=status)) as web, pytest.raises(DownloadError):
         download.exists(web.url, patience=QUICK)
+
+
+def test_a_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "GRACE_S", 0.2)
+    patience = Patience(tries=2, pause_s=0)
+    with (
+        serving(Reply(b"image" * 99)) as web,
+        spoiling(web.url, 1, faults=[Fault.DRIP]) as proxy,
+        pytest.raises(
+            NoAnswerError, match=r"\d bytes came, too slowly \(try 2 of 2\)$"
+        ),
+    ):
+        download.read(f"{proxy.url}/a.jpg", max_bytes=999, patience=patience)
+    assert proxy.requests == 2
+
+
+def stating(digest: bytes) -> Reply:
+    text = base64.b64encode(digest).decode()
+    return Reply(b"image", headers=(("Content-MD5", text),))
+
+
+RIGHT = stating(hashlib.md5(b"image").digest())  # noqa: S324 - what servers say
+WRONG = stating(hashlib.md5(b"other").digest())  # noqa: S324 - what servers say
+
+
+def test_bytes_that_are_not_what_the_server_says_are_fetched_again() -> None:
+    with serving(WRONG, WRONG, RIGHT) as web:
+        assert download.read(web.url, max_bytes=9, patience=QUICK) == b"image"
+        assert len(web.asked) == 3
+    with serving(WRONG) as web, pytest.raises(NoAnswerError, match="another MD5"):
+        download.read(web.url, max_bytes=9, patience=QUICK)
+
+
+def test_an_md5_may_be_required_or_passed_over() -> None:
+    with serving(WRONG) as web:
+        found = download.read(web.url, max_bytes=9, patience=QUICK, md5="off")
+        assert found == b"image"
+    with serving(Reply(b"image")) as web:
+        assert download.read(web.url, max_bytes=9, patience=QUICK) == b"image"
+        with pytest.raises(DownloadError, match="says no MD5"):
+            download.read(web.url, max_bytes=9, patience=QUICK, md5="require")
+    with serving(RIGHT) as web:
+        found = download.read(web.url, max_bytes=9, patience=QUICK, md5="require")
+        assert found == b"image"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("3", 3), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", 0)]
+)
+def test_how_long_a_server_asks_to_wait(text: str, seconds: float) -> None:
+    assert retrying.asked_wait_s({"Retry-After": text}) == seconds
+    assert retrying.asked_wait_s({}) == 0
+
+
+def test_d38_a_server_that_asks_for_time_gets_it() -> None:
+    busy = Reply(status=503, headers=(("Retry-After", "1"),))
+    began = time.monotonic()
+    with serving(busy, Reply(b"image")) as web:
+        assert download.read(web.url, max_bytes=9, patience=QUICK) == b"image"
+    assert time.monotonic() - began >= 1

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from classification.runtime import cli
+from classification.runtime.errors import ConfigurationError
 from classification.storage import flags
 from classification.storage.places import Place
+from classification.storage.web import IMAGE_PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,13 +62,17 @@ URL = "https://x.blob.core.windows.net/c?sv=1&sig=a%3D"
 def test_a_container_may_be_given_with_its_token_or_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "url").write_text(f"{URL}\n")
     given = f"@{tmp_path / 'url'}"
-    args = parse("--container-url", URL, "--container-url", f"d={URL}")
-    expected = [Place(URL, "", is_container=True), Place(URL, "d", is_container=True)]
-    assert flags.places_of(args) == expected
-    args = parse("--container-url", given, "--container-url", f"d={given}")
-    assert flags.places_of(args) == expected
-    with pytest.raises(SystemExit):
-        parse("--container-url", f"@{tmp_path / 'none'}")
+    for where in (URL, given):
+        args = parse("--container-url", where, "--container-url", f"d={where}")
+        found = flags.places_of(args)
+        assert [(place.url, place.dataset) for place in found] == [
+            (URL, ""),
+            (URL, "d"),
+        ]
+        assert all(place.is_container for place in found)
+    [lost] = flags.places_of(parse("--container-url", f"@{tmp_path / 'none'}"))
+    with pytest.raises(ConfigurationError, match=r"cannot read .*/none: No such file"):
+        lost.open(IMAGE_PATIENCE)
 
 
 def test_the_environment_names_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
