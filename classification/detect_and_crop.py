@@ -13,6 +13,9 @@ Writes:
   OUTPUT_DIR/detect_and_crop_log_<time>.json: what has no boxes, what failed and why
   OUTPUT_DIR/detect_and_crop.journal while it detects: a killed run goes on from there
   when it is started again, and ends with the same bytes
+  OUTPUT_DIR/detect_and_crop_tasks.json in its place, with --batch-api: the tasks that the
+  detection service was given; their lists of images are in OUTPUT_DIR/batchapi_tasklists,
+  and what they found in OUTPUT_DIR/batchapi_response meanwhile
 
 Only boxes of the category "animal" are cropped; those that people drew whatever the
 threshold, and --ignore-exif is about them alone. Crops that exist are kept;
@@ -20,9 +23,15 @@ threshold, and --ignore-exif is about them alone. Crops that exist are kept;
 way is refused. An image that the detector failed on is tried again by the next run with
 --run-detector.
 
+With --batch-api a detection service (batch_service) detects in the place of this machine,
+with its own model, --batch-size and --device. It has to find the images where this machine
+does, or where --batch-api-images says. A token for it is in the environment's
+BATCH_DETECTION_API_TOKEN, and who asks in DETECTION_API_CALLER.
+
 With --shard 3/10 it does the third tenth of the work alone. What its detector finds goes
 into a cache of its own, DIR/shard-003-of-010, and merge_shards DIR puts the ten into the
-cache; crops go straight to the one folder. Start all shards before any is merged.
+cache; crops go straight to the one folder. Start all shards before any is merged. A
+service takes all images or none, so --shard does not go with --batch-api.
 
 Example:
   detect_and_crop.py run/queried_images.json -c mdcache --run-detector --megadb megadb --cropped-images-dir crops --square-crops --threshold 0.3
@@ -32,8 +41,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,17 +51,19 @@ from typing import TYPE_CHECKING, Any
 from classification.artifacts import layout, queried_images, step_log
 from classification.cropping import bulk, flags, queried
 from classification.runtime import cli, progress, shards
+from classification.runtime.addresses import is_address, shown
 from classification.runtime.atomic import check_writable
 from classification.sharding import gaps
 from classification.storage import flags as places_flags
 from classification.storage import places
 from classification.storage.places import Places
-from detection import batches, detectors, filling, models
+from detection import batch_client, batches, detectors, filling, models, remote_filling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from classification.artifacts.detections import DetectionsFile
     from classification.artifacts.queried_images import QueriedImagesFile
     from classification.artifacts.step_log import StepLog
     from classification.cropping.harvest import Settings
@@ -64,6 +76,7 @@ if TYPE_CHECKING:
     from classification.storage.places import Manner, Place
 
 STEP = "detect_and_crop"
+API_VARIABLE, CALLER_VARIABLE = "BATCH_DETECTION_API_URL", "DETECTION_API_CALLER"
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +94,8 @@ class Arguments(argparse.Namespace):
     batch_size: int
     device: str
     trust_model: bool
+    batch_api: str
+    batch_api_images: str
     resume_file: Path | None
     restart: bool
     shard: Shard | None
@@ -133,7 +148,9 @@ class Options:
     Attributes:
         manner: how images are had from elsewhere.
         detector_version: names the folder of the cache, and crops.
-        filling: how to detect what the cache lacks; None to detect nothing.
+        filling: how to detect here what the cache lacks; None not to.
+        remote: how to have it detected by a service; None not to.
+        remote_images: where the service finds the images; empty for where they are here.
         settings: how crops are cut and saved; EXIF matters to drawn boxes only.
         threshold: least confidence of a detector's box that is cropped, in [0, 1].
         threads: number of images worked on at once.
@@ -144,11 +161,19 @@ class Options:
     manner: Manner
     detector_version: str
     filling: filling.Options | None
+    remote: remote_filling.Options | None
+    remote_images: str = field(repr=False)
     settings: Settings
     threshold: float
     threads: int
     max_failures: int | None
     shard: Shard | None = None
+
+    @property
+    def filled_cache(self) -> Path | None:
+        """Returns the cache that is filled, here or by a service; None if none is."""
+        filled = self.filling or self.remote
+        return None if filled is None else filled.cache_dir
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -235,13 +260,41 @@ def _add_detecting(parser: argparse.ArgumentParser) -> None:
         "--resume-file",
         type=Path,
         metavar="PATH",
-        help="the journal (default: OUTPUT_DIR/detect_and_crop.journal)",
+        help="the journal (default: OUTPUT_DIR/detect_and_crop.journal), or the list of "
+        "tasks (default: OUTPUT_DIR/detect_and_crop_tasks.json)",
     )
     add(
         "--restart",
         action="store_true",
-        help="detect again, whatever the journal of a killed run holds",
+        help="detect again, whatever the journal or the tasks of a killed run hold",
     )
+    _add_service(parser)
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("a detection service, in the place of --detector")
+    add = group.add_argument
+    add(
+        "--batch-api",
+        type=_address,
+        default=os.environ.get(API_VARIABLE, ""),
+        metavar="URL",
+        help="address of the service; '' to detect here "
+        f"(default: the environment's {API_VARIABLE})",
+    )
+    add(
+        "--batch-api-images",
+        default="",
+        metavar="PLACE",
+        help="folder or address where the service finds the images as <dataset>/<file> "
+        "(default: the folders in which this machine finds them)",
+    )
+
+
+def _address(text: str) -> str:
+    if text and not is_address(text):
+        raise argparse.ArgumentTypeError("not an address of http or https")
+    return text
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -282,11 +335,11 @@ def run(paths: Paths, *, options: Options) -> None:
     log = _start_log(options)
     with (
         _holding_crops(paths, options),
-        _detected(own, boxes, store, options, log),
+        _detected(own, boxes, store, paths, options, log),
     ):
         found: dict[str, CachedBoxes] = {}
-        if options.filling:
-            found = _open_cache(own.wanted(undrawn), options.filling.cache_dir, options)
+        if options.filled_cache is not None:
+            found = _open_cache(own.wanted(undrawn), options.filled_cache, options)
             own.complete(found)
         log.extra["images_missing_detections"] = own.left(boxes | found)
         if paths.crops_dir is not None:
@@ -345,7 +398,7 @@ def _datasets_to_read(
 ) -> list[str]:
     if paths.crops_dir is not None:
         return list(datasets)
-    return list(undetected) if options.filling else []
+    return list(undetected) if options.filling else []  # a service reads them itself
 
 
 def _open_store(datasets: Sequence[str], paths: Paths, options: Options) -> Places:
@@ -358,34 +411,75 @@ def _open_store(datasets: Sequence[str], paths: Paths, options: Options) -> Plac
 
 
 def _start_log(options: Options) -> StepLog:
-    shown: dict[str, Any] = {"detector_version": options.detector_version}
-    shown |= bulk.options_to_log(
+    shown_options: dict[str, Any] = {"detector_version": options.detector_version}
+    shown_options |= bulk.options_to_log(
         options.settings, threshold=options.threshold, threads=options.threads
     )
     if options.filling is not None:
-        shown |= {
+        shown_options |= {
             "detector": options.filling.model,
             "detection_threshold": options.filling.work.threshold,
             "batch_size": options.filling.work.batch_size,
             "device": options.filling.engine.device,
         }
-    return step_log.StepLog(step=STEP, options=shown, shard=options.shard)
+    if options.remote is not None:
+        shown_options |= {
+            "batch_api": str(options.remote.client),
+            "batch_api_images": shown(options.remote_images),
+            "detection_threshold": options.remote.threshold,
+        }
+    return step_log.StepLog(step=STEP, options=shown_options, shard=options.shard)
 
 
-def _detected(
+def _detected(  # noqa: PLR0913, PLR0917 - what is detected, and where from
     own: Gaps,
     boxes: Mapping[str, CachedBoxes],
     store: ImageStore,
+    paths: Paths,
     options: Options,
     log: StepLog,
 ) -> AbstractContextManager[None]:
     """Returns the block in which the cache holds all that is to be detected."""
+    if options.remote is not None:
+        todo = own.files_by_dataset
+        where = _places_of_service(todo, paths, options)
+        remote = replace(options.remote, places=where)
+        cached = _cached(todo, boxes)
+        return remote_filling.filled(todo, cached, remote, log)
     if options.filling is None:
         return nullcontext()
-    todo = own.begin(restart=options.filling.restart)
-    cached = [file for dataset in todo if (file := boxes[dataset].file)]
+    left = own.begin(restart=options.filling.restart)
     part = replace(options.filling, part=own.part_of_run)
-    return filling.filled(todo, cached, store, part, log)
+    return filling.filled(left, _cached(left, boxes), store, part, log)
+
+
+def _cached(
+    datasets: Iterable[str], boxes: Mapping[str, CachedBoxes]
+) -> list[DetectionsFile]:
+    """Returns the files of the cache that are to be added to."""
+    return [file for dataset in datasets if (file := boxes[dataset].file)]
+
+
+def _places_of_service(
+    datasets: Iterable[str], paths: Paths, options: Options
+) -> dict[str, list[str]]:
+    """Returns where the service finds each dataset: folders first, then addresses."""
+    names = list(datasets)
+    if options.remote_images:
+        base = options.remote_images
+        return {name: [remote_filling.place_below(base, name)] for name in names}
+    shared = [place for place in paths.images if not place.dataset]
+    own = places.find_places(names, paths.images, paths.megadb, is_needed=not shared)
+    found = {}
+    for name in names:
+        below = [remote_filling.place_below(place.where, name) for place in shared]
+        where = below + [place.where for place in own.get(name, ())]
+        found[name] = sorted(map(_absolute, where), key=is_address)
+    return found
+
+
+def _absolute(where: str) -> str:
+    return where if is_address(where) else str(Path(where).absolute())
 
 
 def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
@@ -428,10 +522,10 @@ def _jobs(
 def _finish(paths: Paths, options: Options, log: StepLog) -> None:
     """Writes the log, and says in one line what was done."""
     counts, done = log.counts, []
-    if options.filling is not None:
+    if options.filled_cache is not None:
         done.append(
             f"{counts[filling.DETECTED]} images detected into "
-            f"{options.filling.cache_dir / f'v{options.detector_version}'}, "
+            f"{options.filled_cache / f'v{options.detector_version}'}, "
             f"{counts[filling.FAILED]} failed"
         )
     if paths.crops_dir is not None:
@@ -441,7 +535,9 @@ def _finish(paths: Paths, options: Options, log: StepLog) -> None:
             f"{counts[bulk.IMAGES_FAILED]} of {counts[bulk.IMAGES]} images failed"
         )
     missing = len(log.extra["images_missing_detections"])
-    hint = " (--run-detector finds them)" if missing and not options.filling else ""
+    hint = (
+        " (--run-detector finds them)" if missing and not options.filled_cache else ""
+    )
     done.append(f"{missing} images without boxes{hint}")
     done.append(f"log: {step_log.write(paths.logdir, log)}")
     _logger.info("%s", "; ".join(done))
@@ -473,6 +569,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"the name of --detector {args.detector} tells no version; give "
             "--detector-version, which names the cache and the crops"
         )
+    if args.shard is not None and args.run_detector and args.batch_api:
+        parser.error(
+            "--shard is for a detector here; a service takes all (--batch-api)"
+        )
     if args.save_full_images and not args.images_dir:
         parser.error("--save-full-images needs --images-dir, where it keeps them")
     paths = _paths(args)
@@ -494,10 +594,14 @@ def _options(args: Arguments, version: str, paths: Paths) -> Options:
     are_distant = any(place.is_remote for place in paths.images) or bool(paths.megadb)
     threads = flags.threads_of(args, are_distant=are_distant)
     keep = Path(args.images_dir[0].where) if args.save_full_images else None
+    is_here = args.run_detector and not args.batch_api
+    is_remote = args.run_detector and bool(args.batch_api)
     return Options(
         manner=places_flags.manner_of(args, keep=keep),
         detector_version=version,
-        filling=_filling(args, version, paths, threads) if args.run_detector else None,
+        filling=_filling(args, version, paths, threads) if is_here else None,
+        remote=_remote(args, version, paths) if is_remote else None,
+        remote_images=args.batch_api_images,
         shard=args.shard,
         settings=flags.settings_of(args),
         threshold=args.threshold,
@@ -536,6 +640,26 @@ def _filling(
             max_pixels=args.max_pixels,
         ),
         engine=detectors.Options(trust_model=args.trust_model, device=args.device),
+    )
+
+
+def _remote(args: Arguments, version: str, paths: Paths) -> remote_filling.Options:
+    is_default = args.detector == models.DEFAULT and args.detector_version is not None
+    own = None if is_default else filling.version_of(args.detector)
+    threshold = args.detection_threshold
+    return remote_filling.Options(
+        client=batch_client.Client(
+            url=args.batch_api,
+            token=os.environ.get(batch_client.TOKEN_VARIABLE, "").strip(),
+        ),
+        cache_dir=paths.cache_dir,
+        detector_version=version,
+        model_version=own or version,
+        tasks=args.resume_file or paths.logdir / f"{STEP}_tasks.json",
+        folder=paths.logdir,
+        caller=os.environ.get(CALLER_VARIABLE, ""),
+        threshold=None if threshold == batches.DEFAULT_THRESHOLD else threshold,
+        restart=args.restart,
     )
 
 

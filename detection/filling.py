@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from classification.artifacts import detection_cache, detections
+from classification.artifacts import batch_tasks, detection_cache, detections
 from classification.runtime import progress
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal, digest
 from classification.runtime.name_set import NameSet
-from detection import batches, detectors, models
+from detection import batches, detectors, journaled, models
 from detection.image_files import ImageFile, ImageList
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def filled(
         return
     _refuse_task_list(options.journal)
     model = models.resolve(options.model)
-    _refuse_other_detectors(cached, model)
+    refuse_other_detectors(cached, model.name)
     for dataset in files_by_dataset:
         path = detection_cache.path_of(
             options.cache_dir, options.detector_version, dataset
@@ -121,26 +121,29 @@ def filled(
 
 
 def _refuse_task_list(path: Path) -> None:
-    """Tells what the original kept under this name from a file of ours."""
-    try:
-        with path.open("rb") as file:
-            begin = file.read(1)
-    except OSError:  # missing, as a rule; what else is wrong is said by the journal
-        return
-    if begin == b"[":
+    """Tells what is kept under this name of a Batch Detection API from a file of ours."""
+    if batch_tasks.is_task_list(path):
         raise ConfigurationError(
-            f"{path} lists tasks of the Batch Detection API, which are not needed any "
-            "more; name another --resume-file, and the images are detected here"
+            f"{path} lists tasks of the Batch Detection API; --batch-api URL asks for "
+            "them, or name another --resume-file, and the images are detected here"
         )
 
 
-def _refuse_other_detectors(cached: Iterable[DetectionsFile], model: ModelFile) -> None:
-    """Sees that no file of the cache comes to hold the boxes of two detectors."""
+def refuse_other_detectors(cached: Iterable[DetectionsFile], detector: str) -> None:
+    """Sees that no file of the cache comes to hold the boxes of two detectors.
+
+    Args:
+        cached: files that are to be added to.
+        detector: whose boxes are added, as ``info.detector`` names it.
+
+    Raises:
+        ConfigurationError: a file has those of another.
+    """
     for file in cached:
         name = file.header.detector
-        if name != _UNKNOWN and not _is_same(name, model.name):
+        if name != _UNKNOWN and not _is_same(name, detector):
             raise ConfigurationError(
-                f"{file.path} holds boxes of {name}, not of {model.name}; give that "
+                f"{file.path} holds boxes of {name}, not of {detector}; give that "
                 "--detector, or another --detector-version"
             )
 
@@ -238,13 +241,9 @@ class _Run:
 
     def _merge(self, dataset: str, detector: Detector) -> None:
         options = self._options
-        info: dict[str, Any] = {
-            "format_version": detections.FORMAT_VERSION,
-            "detector": self._model.name,
-        }
-        if metadata := self._model.metadata():
-            info["detector_metadata"] = metadata
-        header = detections.Header(detection_categories=detector.categories, info=info)
+        header = detections.Header(
+            detection_categories=detector.categories, info=journaled.info(self._model)
+        )
         merged = detection_cache.merge(
             options.cache_dir,
             options.detector_version,

@@ -26,7 +26,7 @@ from classification.runtime.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from classification.storage.azure import AzureContainerStore
 
@@ -78,6 +78,20 @@ def find(images: Path, *, recursive: bool, relative: bool) -> Iterator[ImageFile
     return iter([_named(str(images))])
 
 
+def find_below(folder: Path, may_enter: Callable[[str], bool]) -> Iterator[ImageFile]:
+    """Yields the images in a folder and its folders, named relative to it, sorted.
+
+    Args:
+        folder: where to look.
+        may_enter: called with the path of each folder in it; where it says no, as for a
+            link that leads elsewhere, what is inside is passed over.
+
+    Raises:
+        StorageError: the folder cannot be listed.
+    """
+    return _walk(folder, recursive=True, may_enter=may_enter)
+
+
 def find_at(
     url: str, store: AzureContainerStore, *, recursive: bool
 ) -> Iterator[ImageFile]:
@@ -115,7 +129,12 @@ def _in_folder(folder: Path, *, recursive: bool, relative: bool) -> Iterator[Ima
         yield ImageFile(base + file.name, file.path, file.problem or fault)
 
 
-def _walk(folder: Path, *, recursive: bool) -> Iterator[ImageFile]:
+def _walk(
+    folder: Path,
+    *,
+    recursive: bool,
+    may_enter: Callable[[str], bool] = lambda _: True,
+) -> Iterator[ImageFile]:
     """Walks the tree with a stack of its own: trees may be deeper than Python's."""
     try:
         levels = [(_id(folder.stat()), _listing(str(folder), ""))]
@@ -127,7 +146,7 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[ImageFile]:
             levels.pop()
         elif not entry.name.endswith("/"):
             yield entry
-        elif recursive:
+        elif recursive and may_enter(entry.path):
             try:
                 found = _id(Path(entry.path).stat())
                 if all(found != above for above, _ in levels):

@@ -29,7 +29,6 @@ import argparse
 import logging
 import sys
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,7 @@ import msgspec
 
 from classification.artifacts import detections, label_index, step_log
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.runtime import cli, journal, parallel, progress, shards
+from classification.runtime import cli, journal, progress, shards
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import ConfigurationError
 from classification.sharding import cluster, flags
@@ -48,7 +47,15 @@ from classification.storage import flags as places_flags
 from classification.storage.azure import AzureContainerStore
 from classification.storage.outage import LenientStore
 from classification.storage.places import read_address
-from detection import batches, detectors, image_files, image_metadata, models
+from detection import (
+    batches,
+    detectors,
+    image_files,
+    image_metadata,
+    journaled,
+    models,
+)
+from detection import flags as detector_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +65,6 @@ if TYPE_CHECKING:
     from classification.storage.places import Manner
 
 STEP = "run_detector_batch"
-MAX_IMAGE_SIZE_PX = 8192
 OVERWRITE, SKIP, ERROR = "overwrite", "skip", "error"
 AUTO = Path("auto")
 
@@ -166,7 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(STEP, __doc__)
     _add_inputs(parser)
     _add_contents(parser)
-    _add_speed(parser)
+    detector_flags.add_speed(parser)
     places_flags.add_manner(parser.add_argument_group("images at web addresses"))
     _add_resuming(parser)
     flags.add_cluster(parser)
@@ -242,50 +248,6 @@ def _add_contents(parser: argparse.ArgumentParser) -> None:
     cli.add_completion_time(group, "info.detection_completion_time")
 
 
-def _add_speed(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the network, and speed")
-    add = group.add_argument
-    add(
-        "--batch_size",
-        type=cli.positive_int,
-        default=1,
-        metavar="N",
-        help="images that go through the network together (default: %(default)s)",
-    )
-    add(
-        "--loader_workers",
-        type=cli.positive_int,
-        default=max(2, parallel.cores()),
-        metavar="N",
-        help="threads that decode images beside the network (default: the number of "
-        "cores, at least 2); 1 decodes in turn with it",
-    )
-    add(
-        "--ncores",
-        type=cli.positive_int,
-        metavar="N",
-        help="threads of the network (default: all cores)",
-    )
-    add(
-        "--image_size",
-        type=_image_size,
-        metavar="PX",
-        help="longer side of the network's input (default: the model's own)",
-    )
-    add(
-        "--head",
-        metavar="LAYOUT",
-        help="output layout of an ONNX model that does not tell it itself: yolox, "
-        "yolox-raw, yolov5, yolov8 or end-to-end",
-    )
-    add(
-        "--device",
-        type=cli.device,
-        default="auto",
-        help="auto, cpu or cuda:N (default: %(default)s)",
-    )
-
-
 def _add_resuming(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("going on, ending, logging")
     add = group.add_argument
@@ -344,15 +306,6 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _image_size(text: str) -> int:
-    size_px = cli.positive_int(text)
-    if size_px > MAX_IMAGE_SIZE_PX:
-        raise argparse.ArgumentTypeError(
-            f"{text} px are more than {MAX_IMAGE_SIZE_PX}, which no detector needs"
-        )
-    return size_px
-
-
 def _exif_tags(text: str) -> frozenset[str]:
     if text.casefold() == "all":
         return frozenset()
@@ -400,7 +353,7 @@ def run(paths: Paths, *, options: Options) -> None:
             header = detections.Header(
                 detection_categories=categories, info=_info(model, options)
             )
-            detections.write(paths.output, header, _documents(kept, log))
+            detections.write(paths.output, header, journaled.documents(kept, log))
             part.complete(log.counts["failed"])
             kept.remove()
     _finish(paths, options, log)
@@ -568,33 +521,10 @@ def _detect(
 
 
 def _info(model: models.ModelFile, options: Options) -> dict[str, Any]:
-    info: dict[str, Any] = {
-        "format_version": detections.FORMAT_VERSION,
-        "detector": model.name,
-    }
-    if options.completion_time:
-        info["detection_completion_time"] = cli.to_write(options.completion_time)
-    if metadata := model.metadata():
-        info["detector_metadata"] = metadata
-    return info
-
-
-def _documents(kept: journal.Journal, log: step_log.StepLog) -> Iterator[bytes]:
-    """Yields each image's JSON from the journal, and counts what it sees."""
-    counts: Counter[str] = Counter(images=0, boxes=0, failed=0, images_with_boxes=0)
-    for record in kept.read():
-        image = record["image"]
-        counts["images"] += 1
-        if image["detections"] is None:
-            counts["failed"] += 1
-            log.failures.append((image["file"], image["failure"]))
-        elif image["detections"]:
-            counts["boxes"] += len(image["detections"])
-            counts["images_with_boxes"] += 1
-        if record["note"]:
-            log.notes.append((image["file"], record["note"]))
-        yield msgspec.json.encode(image)
-    log.counts.update(counts)
+    if not options.completion_time:
+        return journaled.info(model)
+    completed = cli.to_write(options.completion_time)
+    return journaled.info(model, {"detection_completion_time": completed})
 
 
 def _finish(paths: Paths, options: Options, log: step_log.StepLog) -> None:
@@ -676,13 +606,7 @@ def _options(args: Arguments, model: str) -> Options:
                 max_conf=args.include_max_conf,
             ),
         ),
-        engine=detectors.Options(
-            trust_model=args.trust_model,
-            device=args.device,
-            threads=args.ncores,
-            image_size_px=args.image_size,
-            head=args.head,
-        ),
+        engine=detector_flags.engine_of(args),
         manner=places_flags.manner_of(args),
         recursive=args.recursive,
         relative=args.relative,

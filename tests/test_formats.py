@@ -17,6 +17,7 @@ import pytest
 
 from classification.artifacts import (
     batch_response,
+    batch_tasks,
     confusion_matrices,
     crop_options,
     crops_left_out,
@@ -113,6 +114,11 @@ FORMATS = [
     Format("detections.json", read_detections, rewrite_detections),
     Format("detection_cache.json", read_cache),  # as the original wrote it
     Format("batch_response.json", batch_response.read),
+    Format(
+        "detect_and_crop_tasks.json",
+        batch_tasks.read,
+        lambda source, copy: batch_tasks.write(copy, batch_tasks.read(source)),
+    ),
     Format("classifier_output.csv", read_predictions, rewrite_predictions),
     Format("classifier_output.csv.gz", read_predictions, rewrite_predictions),
     Format(

@@ -14,7 +14,7 @@ from http.server import (
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from email.message import Message
     from pathlib import Path
 
@@ -37,10 +37,12 @@ class Web:
     Attributes:
         url: its address.
         asked: the paths asked for, in order.
+        received: the headers and the body of each POST, in order.
     """
 
     url: str
     asked: list[str] = field(default_factory=list)
+    received: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
 
 
 @contextmanager
@@ -56,6 +58,11 @@ def serving(
     web = Web("")
 
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            web.received.append((dict(self.headers), body))
+            self.do_GET()
+
         def do_HEAD(self) -> None:
             self._answer(with_body=False)
 

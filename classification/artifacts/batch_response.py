@@ -1,6 +1,7 @@
 """``<task id>.json``: what the Batch Detection API answers when asked for a task.
 
-Kept by whoever asks ``GET /task/<task id>``; read by ``cache_batchapi_outputs``::
+Sent by ``batch_service`` and kept by whoever asks it ``GET /task/<task id>``; read by
+``cache_batchapi_outputs``, and by ``detect_and_crop --batch-api``, which keeps none::
 
     {
      "TaskId": "3c1f",
@@ -23,7 +24,7 @@ never shown whole. Other keys are ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import _json
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-COMPLETED = "completed"
+COMPLETED, RUNNING, CANCELED = "completed", "running", "canceled"
+FAILED, PROBLEM = "failed", "problem"
 
 _WAY_OUT_BY_STATUS = {
-    "running": "ask for the task again later, and save the new answer",
-    "failed": "submit the images again",
-    "problem": "submit the images again",
-    "canceled": "submit the images again",
+    RUNNING: "ask for the task again later, and save the new answer",
+    FAILED: "submit the images again",
+    PROBLEM: "submit the images again",
+    CANCELED: "submit the images again",
 }
 _TASK, _STATUS = "TaskId", "Status"
 # An answer is a few hundred bytes; a detections JSON of this size is no answer.
@@ -58,8 +60,57 @@ class BatchResponse:
     """
 
     task: str
-    detections_url: str
+    detections_url: str = field(repr=False)
     failed_shards: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchStatus:
+    """How far a task is.
+
+    Attributes:
+        task: its id.
+        status: one of those that the format names, or another.
+        said: what the service says of it, without tokens; may be empty.
+    """
+
+    task: str
+    status: str
+    said: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the answer of a task that is not completed."""
+        return {
+            _TASK: self.task,
+            _STATUS: {"request_status": self.status, "message": self.said},
+        }
+
+
+def status_from_dict(document: Mapping[str, Any]) -> BatchStatus:
+    """Returns how far a task is, whatever its status is called.
+
+    Raises:
+        ArtifactError: it is no answer of the service.
+    """
+    status = _object(document, _STATUS)
+    message = status.get("message")
+    return BatchStatus(
+        task=_text(document, _TASK),
+        status=_text(status, "request_status", _STATUS),
+        said=without_tokens(message) if isinstance(message, str) else "",
+    )
+
+
+def to_dict(response: BatchResponse) -> dict[str, Any]:
+    """Returns the answer of a task that is completed."""
+    message = {
+        "num_failed_shards": response.failed_shards,
+        "output_file_urls": {"detections": response.detections_url},
+    }
+    return {
+        _TASK: response.task,
+        _STATUS: {"request_status": COMPLETED, "message": message},
+    }
 
 
 def is_response(path: Path) -> bool:

@@ -14,11 +14,14 @@ empty lines, do not count.
 ``download_images txt`` reads the text form, whatever the file is called, and
 ``analyze_failed_images`` either, told by what is in it; there a name is the image's below
 its folder or address, in training ``<dataset>/<path>``. ``json_to_azcopy_list`` writes
-``<dataset>_images.txt``, in which names begin below the dataset's container.
+``<dataset>_images.txt``, in which names begin below the dataset's container, and
+``detect_and_crop --batch-api`` a ``task_list_<dataset>_<digest>.chunkNNN.json`` for each
+task, in which they begin below the dataset's folder.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -119,6 +122,13 @@ def write_text(path: Path, names: Iterable[str]) -> None:
             if find_unwritable([name]):
                 raise ValueError(f"{name!r} does not fit on a line")
             file.write(name.encode(errors="surrogateescape") + b"\n")
+
+
+def write_json(path: Path, names: Iterable[str]) -> None:
+    """Writes the JSON form, names in the order given."""
+    with replacing(path) as file:
+        text = json.dumps(list(names), indent=1, ensure_ascii=False)
+        file.write(text.encode(errors="backslashreplace") + b"\n")
 
 
 def _lines(data: bytes) -> list[str]:

@@ -153,6 +153,7 @@ def world(
 ) -> World:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(cli.MEGADB_VARIABLE, raising=False)
+    monkeypatch.delenv(detect_and_crop.API_VARIABLE, raising=False)
     return World(tmp_path, capsys)
 
 
@@ -1036,8 +1037,8 @@ def test_a_task_list_of_the_original_is_told_apart(world: World) -> None:
     path = world.base / "resume.json"
     path.write_text('[{"dataset": "a"}]', encoding="utf-8")
     assert world.refusal(f"{DETECT} --resume-file resume.json") == (
-        "resume.json lists tasks of the Batch Detection API, which are not needed any "
-        "more; name another --resume-file, and the images are detected here"
+        "resume.json lists tasks of the Batch Detection API; --batch-api URL asks for "
+        "them, or name another --resume-file, and the images are detected here"
     )
     path.write_text("my notes")
     assert world.refusal(f"{DETECT} --resume-file resume.json --restart") == (

@@ -247,6 +247,22 @@ def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     assert str(raised.value) == f"cannot list {tmp_path}: No such file or directory"
 
 
+def test_a_folder_that_must_not_be_entered_is_passed_over(tmp_path: Path) -> None:
+    for name in ("a/x.jpg", "b/y.jpg", "b/c/z.jpg", "d.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    asked: list[str] = []
+
+    def may_enter(folder: str) -> bool:
+        asked.append(folder)
+        return not folder.endswith("/b")
+
+    found = [file.name for file in image_files.find_below(tmp_path, may_enter)]
+    assert found == ["a/x.jpg", "d.jpg"]
+    assert asked == [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+
 def test_a_part_is_some_of_the_images_under_the_digest_of_all() -> None:
     found = [ImageFile(f"{n}", f"{n}") for n in range(7)]
     with ImageList.of(found) as images:

@@ -29,6 +29,7 @@ NAMES: tuple[str, ...] = (  # in the order of the page
     "mutants",
     "tokens",
     "cluster",
+    "service",
 )
 
 

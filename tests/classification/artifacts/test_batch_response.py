@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from classification.artifacts import batch_response
-from classification.artifacts.batch_response import BatchResponse
+from classification.artifacts.batch_response import BatchResponse, BatchStatus
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -169,3 +169,30 @@ def test_a_small_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"{path}: not JSON: Expecting value: line 1 column 1 (char 0)"
     )
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    response = BatchResponse(task="3c1f", detections_url=URL + TOKEN, failed_shards=2)
+    assert batch_response.to_dict(response) == answer()
+    path = save(tmp_path, batch_response.to_dict(response))
+    assert batch_response.read(path) == response
+    assert "SECRET" not in repr(response)
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "odd", "completed"])
+def test_how_far_a_task_is(status: str) -> None:
+    said = BatchStatus(task="3c1f", status=status, said="3 of 10 images are done")
+    assert batch_response.status_from_dict(said.to_dict()) == said
+
+
+def test_what_is_said_of_a_task_has_no_token() -> None:
+    said = BatchStatus(task="3c1f", status="failed", said=f"no {URL}{TOKEN} today")
+    found = batch_response.status_from_dict(said.to_dict())
+    assert found.said == f"no {URL} today"
+    assert batch_response.status_from_dict(answer("completed")).said == ""
+
+
+@pytest.mark.parametrize("document", [{}, {"TaskId": "x"}, {"Status": {}}])
+def test_what_is_no_answer(document: dict[str, Any]) -> None:
+    with pytest.raises(ArtifactError):
+        batch_response.status_from_dict(document)

@@ -164,3 +164,10 @@ def test_what_fits_on_no_line_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not fit on a line"):
         image_list.write_text(tmp_path / "a.txt", names)
     assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_json_list_round_trips(tmp_path: Path) -> None:
+    names = ["a b.jpg", "é.jpg", "two\nlines.jpg"]
+    image_list.write_json(tmp_path / "a.json", names)
+    assert image_list.read(tmp_path / "a.json") == names
+    assert image_list.read_any(tmp_path / "a.json") == names

@@ -1,0 +1,189 @@
+"""Where the images of a task come from: what is let in, in order, ready to be read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from classification.artifacts import image_list, layout
+from classification.artifacts.batch_request import MOST_IMAGES
+from classification.runtime.addresses import is_address, shown
+from classification.runtime.errors import AccessError, ArtifactError, ItemError
+from classification.storage import download
+from classification.storage.download import DownloadError, NoAnswerError
+from classification.storage.local import read_file
+from classification.storage.web import IMAGE_PATIENCE, WebStore, read_url
+from detection import image_files
+from detection.image_files import ImageFile, ImageList
+from detection.service.admission import RefusedError
+
+MOST_BYTES = 1 << 28  # of a list of images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from classification.artifacts.batch_request import BatchRequest
+    from classification.storage.retrying import Patience
+    from detection.service.admission import Admission
+
+
+def check(request: BatchRequest, admission: Admission) -> None:
+    """Sees that everything that a request names is let in.
+
+    Raises:
+        RefusedError: something is not; says what.
+        ArtifactError: it cannot be meant.
+    """
+    if request.place:
+        admission.check(request.place)
+        _check_place(request, admission)
+    if request.list_url:
+        admission.check_url(request.list_url)
+    if request.place:
+        _check_names(request, admission)
+    else:
+        _check_whole(request.images, admission)
+
+
+def _check_place(request: BatchRequest, admission: Admission) -> None:
+    if is_address(request.place):
+        if not (request.images or request.list_url):
+            raise ArtifactError("a list of the images below the address expected")
+    elif not admission.resolve(request.place).is_dir():
+        raise ArtifactError("no such folder", where="images_dir")
+
+
+def _check_names(request: BatchRequest, admission: Admission) -> None:
+    for index, name in enumerate(request.images):
+        layout.checked_name(name, where=f"images[{index}]")
+    if not is_address(request.place):
+        admission.check_all([f"{request.place}/{name}" for name in request.images])
+
+
+def _check_whole(images: Sequence[str], admission: Admission) -> None:
+    admission.check_all(images)
+    named = Counter(map(_name_of, set(images)))
+    for name, count in named.items():
+        if count > 1:
+            raise ArtifactError(f"{count} addresses are {name!r} without their queries")
+
+
+def fix(
+    request: BatchRequest, admission: Admission, patience: Patience = IMAGE_PATIENCE
+) -> BatchRequest:
+    """Returns the request with its images in it, so that they are the same ever after.
+
+    Raises:
+        PipelineError: the list cannot be had or is none, the folder is empty, or what
+            they name is not let in.
+    """
+    if request.images:
+        return request
+    if request.list_url:
+        fixed = request.with_images(_fetch_list(request.list_url, admission, patience))
+        check(fixed, admission)
+        return fixed
+    folder = admission.resolve(request.place)
+    found = [file.name for file in image_files.find_below(folder, _entering(admission))]
+    if not found:
+        raise ArtifactError(f"no images in {request.place}")
+    return request.with_images(found)
+
+
+def _entering(admission: Admission) -> Callable[[str], bool]:
+    def may_enter(folder: str) -> bool:
+        try:
+            admission.resolve(folder)
+        except RefusedError:
+            return False
+        return True
+
+    return may_enter
+
+
+def _fetch_list(url: str, admission: Admission, patience: Patience) -> list[str]:
+    try:
+        data = download.read(
+            url, max_bytes=MOST_BYTES, patience=patience, may_ask=admission.may_ask
+        )
+    except (NoAnswerError, AccessError):
+        raise
+    except DownloadError as error:  # it will not pass
+        raise RefusedError(str(error)) from error
+    with tempfile.TemporaryDirectory(prefix="ct-list-") as folder:
+        path = Path(folder) / "images.json"
+        path.write_bytes(data)
+        try:
+            images = image_list.read(path)
+        except ArtifactError as error:
+            where = error.where.replace(str(path), shown(url))
+            raise ArtifactError(error.message, where=where) from error
+    if len(images) > MOST_IMAGES:
+        raise ArtifactError(f"{shown(url)} lists more than {MOST_IMAGES} images")
+    return images
+
+
+class AdmittedStore:
+    """The images of a request, by path or address; reads nothing that is not let in."""
+
+    def __init__(self, place: str, admission: Admission, patience: Patience) -> None:
+        """Names the place that images are named below; empty where they stand alone."""
+        self._prefix = f"{place}/" if place else ""
+        self._admission = admission
+        self._patience = patience
+        self._web = (
+            WebStore(place, patience=patience, may_ask=admission.may_ask)
+            if is_address(place)
+            else None
+        )
+
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of an image; see ``ImageStore.read``."""
+        if self._web is not None:
+            return self._web.read(name)
+        if not self._prefix and is_address(name):
+            may_ask = self._admission.may_ask
+            return read_url(name, patience=self._patience, may_ask=may_ask)
+        return read_file(self._resolve(name))
+
+    def exists(self, name: str) -> bool:
+        """Says whether there is such an image; see ``ImageStore.exists``."""
+        if self._web is not None:
+            return self._web.exists(name)
+        if not self._prefix and is_address(name):
+            may_ask = self._admission.may_ask
+            return download.exists(name, patience=self._patience, may_ask=may_ask)
+        try:
+            return self._resolve(name).is_file()
+        except ItemError:
+            return False
+
+    def _resolve(self, name: str) -> Path:
+        try:
+            return self._admission.resolve(self._prefix + name)
+        except RefusedError as error:
+            raise ItemError("leads to where nobody may look") from error
+
+
+@contextmanager
+def opened(
+    request: BatchRequest, admission: Admission, patience: Patience = IMAGE_PATIENCE
+) -> Iterator[tuple[ImageList, AdmittedStore]]:
+    """Gives the images of a request that was fixed, by name, and where to read them.
+
+    What is given reads nothing that is not let in, whatever links and redirects have
+    become of it meanwhile.
+    """
+    files = sorted(
+        (ImageFile(_name_of(image), image) for image in set(request.images)),
+        key=lambda file: file.name,
+    )
+    with ImageList.of(files) as images:
+        yield images, AdmittedStore(request.place, admission, patience)
+
+
+def _name_of(image: str) -> str:
+    return shown(image) if is_address(image) else image
