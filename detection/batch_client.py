@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import http.client
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import urllib3
 
 from classification.artifacts import _json, batch_response, batch_tasks
 from classification.runtime.addresses import shown, without_tokens
@@ -24,9 +23,14 @@ from classification.runtime.errors import (
     PipelineError,
     StorageError,
 )
+from classification.storage.connection import InvalidAddressError, asking
+from classification.storage.download import reason_of
+from classification.storage.retrying import TEMPORARY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from urllib3.response import BaseHTTPResponse
 
     from classification.artifacts.batch_request import BatchRequest
     from classification.artifacts.batch_response import BatchResponse, BatchStatus
@@ -35,7 +39,6 @@ TOKEN_VARIABLE = "BATCH_DETECTION_API_TOKEN"  # noqa: S105 - a name
 
 _MOST_BYTES = 1 << 20  # an answer is a few hundred
 _CHUNK_BYTES = 1 << 16
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def is_sendable(token: str) -> bool:
@@ -112,74 +115,66 @@ class Client:
                 f"the token in {TOKEN_VARIABLE} holds more than ASCII without spaces"
             )
         try:
-            return self._read(self._request(path, body))
-        except urllib.error.HTTPError as error:
-            raise self._explain(error, is_task=body is None) from None
-        except (ValueError, http.client.InvalidURL):  # whose texts quote the address
+            with asking(
+                self._url_of(path),
+                method="GET" if body is None else "POST",
+                silence_s=self.silence_s,
+                headers=self._headers(body),
+                body=body,
+                redirects=0,
+            ) as answer:
+                data = self._read_all(answer)
+                if answer.status != http.HTTPStatus.OK:
+                    raise self._failure_of(answer.status, data, is_task=body is None)
+                return _parse(data)
+        except InvalidAddressError:
             raise ConfigurationError(
                 f"--batch-api {self}: not an address of http or https"
             ) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise NoAnswerError(f"{self}: {_reason(error)}") from None
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            raise NoAnswerError(f"{self}: {reason_of(error)}") from None
         except ArtifactError as error:
             raise NoAnswerError(f"{self}: its answer: {error}") from None
 
-    def _request(self, path: str, body: bytes | None) -> urllib.request.Request:
-        parts = urllib.parse.urlsplit(self.url)
+    def _url_of(self, path: str) -> str:
+        try:
+            parts = urllib.parse.urlsplit(self.url)
+        except ValueError as error:
+            raise InvalidAddressError from error
         path = f"{parts.path.rstrip('/')}/{path}"
-        request = urllib.request.Request(  # noqa: S310 - the opener below knows the web alone
-            urllib.parse.urlunsplit(parts._replace(path=path)), data=body
-        )
-        if body is not None:
-            request.add_header("Content-Type", "application/json")
+        return urllib.parse.urlunsplit(parts._replace(path=path))
+
+    def _headers(self, body: bytes | None) -> dict[str, str]:
+        headers = {} if body is None else {"Content-Type": "application/json"}
         if self.token:
-            request.add_unredirected_header("Authorization", f"Bearer {self.token}")
-        return request
+            headers["Authorization"] = f"Bearer {self.token}"
+        return headers
 
-    def _read(self, request: urllib.request.Request) -> Mapping[str, Any]:
-        opener = urllib.request.OpenerDirector()
-        opener.addheaders = [("User-Agent", "cameratraps")]
-        for handler in (
-            urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPErrorProcessor(),
-        ):
-            opener.add_handler(handler)
-        with opener.open(request, timeout=self.silence_s) as answer:
-            return _parse(self._read_all(answer))
-
-    def _read_all(self, answer: http.client.HTTPResponse) -> bytes:
+    def _read_all(self, answer: BaseHTTPResponse) -> bytes:
         end_s = time.monotonic() + self.limit_s
         data = bytearray()
-        while chunk := answer.read1(_CHUNK_BYTES):
+        while chunk := answer.read1(_CHUNK_BYTES, decode_content=False):
             data += chunk
             if len(data) > _MOST_BYTES:
                 raise ArtifactError("too long")
             if time.monotonic() > end_s:
                 raise TimeoutError
-        if answer.length:
-            raise ArtifactError("it breaks off")
         return bytes(data)
 
-    def _explain(
-        self, error: urllib.error.HTTPError, *, is_task: bool
-    ) -> PipelineError:
+    def _failure_of(self, status: int, data: bytes, *, is_task: bool) -> PipelineError:
         """Returns what an answer that is an error means.
 
         That a task is not there may pass, as while a service moves; an address does not.
         """
-        with closing(error):
-            try:
-                said = _say(_parse(error.read(_MOST_BYTES)))
-            except (ArtifactError, OSError, http.client.HTTPException):
-                said = http.client.responses.get(error.code, "")
-        text = f"{self}: HTTP {error.code}: {said}"
-        if error.code == http.HTTPStatus.UNAUTHORIZED:
+        try:
+            said = _say(_parse(data))
+        except ArtifactError:
+            said = http.client.responses.get(status, "")
+        text = f"{self}: HTTP {status}: {said}"
+        if status == http.HTTPStatus.UNAUTHORIZED:
             text += f" ({TOKEN_VARIABLE} in the environment)"
-        is_lost = is_task and error.code == http.HTTPStatus.NOT_FOUND
-        may_pass = is_lost or error.code in _PASSING
+        is_lost = is_task and status == http.HTTPStatus.NOT_FOUND
+        may_pass = is_lost or status in TEMPORARY
         return (NoAnswerError if may_pass else RefusedError)(text)
 
 
@@ -193,14 +188,3 @@ def _parse(data: bytes) -> Mapping[str, Any]:
 def _say(answer: Mapping[str, Any]) -> str:
     said = answer.get("error") or answer.get("message") or "no reason given"
     return one_line(without_tokens(str(said)))[:500]
-
-
-def _reason(error: Exception) -> str:
-    """Says what went wrong in our words; another's might quote the address."""
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
-        error = error.reason
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__

@@ -108,8 +108,14 @@ def find_at(
         StorageError: the container cannot be listed.
     """
     if is_image_name(urlsplit(url).path):
-        yield _named(url)
-        return
+        return iter([_named(url)])
+    return find_in(store, recursive=recursive)
+
+
+def find_in(
+    store: AzureContainerStore, *, recursive: bool = True
+) -> Iterator[ImageFile]:
+    """Yields the images in a container, named as they are below it; see ``find_at``."""
     for name in store.names():
         if is_image_name(name) and (recursive or "/" not in name):
             shown_name, problem = _inside(name)

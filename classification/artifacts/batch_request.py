@@ -27,8 +27,8 @@ threshold                  least confidence of a box, in [0, 1]; the service's b
 The first three, ``input_container_sas`` and ``images_requested_json_sas`` are the
 original's; the others are ours. With a folder or an address, images are named below it,
 and the results name them so. Without, each is an absolute path or a whole address, which
-the results show without its query. A folder without a list means all images in it and
-its folders. Further keys, and keys that hold null, do not count.
+the results show without its query. A folder or a container of Azure without a list means
+all images in it and its folders. Further keys, and keys that hold null, do not count.
 """
 
 from __future__ import annotations

@@ -120,6 +120,7 @@ class AzureContainerStore(WebStore):
         client = ContainerClient.from_container_url(
             container,
             retry_total=0,
+            permit_redirects=False,  # a token, and what may be asked for, end here
             connection_timeout=self._patience.silence_s,
             read_timeout=self._patience.silence_s,
         )

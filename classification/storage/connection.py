@@ -58,6 +58,7 @@ def asking(  # noqa: PLR0913 - what a request is made of
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
     may_ask: Callable[[str], bool] = anywhere,
+    redirects: int = MAX_REDIRECTS,
 ) -> Iterator[BaseHTTPResponse]:
     """Sends a request; in the block, the head of the answer is there, its body unread.
 
@@ -71,6 +72,8 @@ def asking(  # noqa: PLR0913 - what a request is made of
         headers: more than those that are always sent.
         body: what is sent along.
         may_ask: asked about each address, the first one included.
+        redirects: how many answers that lead elsewhere are followed; the next is the
+            answer.
 
     Raises:
         InvalidAddressError: ``url`` is no address.
@@ -78,7 +81,7 @@ def asking(  # noqa: PLR0913 - what a request is made of
         urllib3.exceptions.HTTPError, OSError: there is no answer.
     """
     given = dict(headers or {})
-    for left in range(MAX_REDIRECTS, -1, -1):
+    for left in range(redirects, -1, -1):
         if not may_ask(url):
             raise RefusedAddressError
         answer = _request(url, method, silence_s, given, body)

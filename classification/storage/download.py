@@ -286,12 +286,11 @@ def _reasons(url: str) -> Iterator[None]:
             f"cannot download {shown(url)}: it leads to an address that is not allowed"
         ) from None
     except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
-        causes = list(_chain(error))
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        if any(isinstance(e, ssl.SSLCertVerificationError) for e in _chain(error)):
             raise DownloadError(
                 f"cannot download {shown(url)}: its certificate is not trusted"
             ) from None
-        raise PassingError(_say(causes)) from None
+        raise PassingError(reason_of(error)) from None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -307,8 +306,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             waiting += [cause for cause in causes if isinstance(cause, BaseException)]
 
 
-def _say(causes: list[BaseException]) -> str:
+def reason_of(error: BaseException) -> str:
     """Says what went wrong in our words; a server's might quote the address."""
+    causes = list(_chain(error))
     for cause in causes:
         if isinstance(cause, TimeoutError | urllib3.exceptions.ReadTimeoutError):
             return "no answer in time"

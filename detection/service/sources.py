@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from classification.artifacts.batch_request import MOST_IMAGES
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import AccessError, ArtifactError, ItemError
 from classification.storage import download
+from classification.storage.azure import AzureContainerStore
 from classification.storage.download import DownloadError, NoAnswerError
 from classification.storage.local import read_file
 from classification.storage.web import IMAGE_PATIENCE, WebStore, read_url
@@ -49,10 +51,8 @@ def check(request: BatchRequest, admission: Admission) -> None:
 
 
 def _check_place(request: BatchRequest, admission: Admission) -> None:
-    if is_address(request.place):
-        if not (request.images or request.list_url):
-            raise ArtifactError("a list of the images below the address expected")
-    elif not admission.resolve(request.place).is_dir():
+    is_here = not is_address(request.place)
+    if is_here and not admission.resolve(request.place).is_dir():
         raise ArtifactError("no such folder", where="images_dir")
 
 
@@ -86,11 +86,27 @@ def fix(
         fixed = request.with_images(_fetch_list(request.list_url, admission, patience))
         check(fixed, admission)
         return fixed
-    folder = admission.resolve(request.place)
-    found = [file.name for file in image_files.find_below(folder, _entering(admission))]
+    found = list(_find(request.place, admission, patience))
     if not found:
-        raise ArtifactError(f"no images in {request.place}")
+        raise ArtifactError(f"no images in {shown(request.place)}")
+    if len(found) > MOST_IMAGES:
+        raise ArtifactError(
+            f"{shown(request.place)} has more than {MOST_IMAGES} images"
+        )
     return request.with_images(found)
+
+
+def _find(place: str, admission: Admission, patience: Patience) -> Iterator[str]:
+    """Yields the names of the images in a folder or a container."""
+    if is_address(place):
+        if not admission.may_ask(place):
+            raise RefusedError(f"{shown(place)!r} is not let in")
+        store = AzureContainerStore(place, patience=patience)
+        found = image_files.find_in(store)
+    else:
+        folder = admission.resolve(place)
+        found = image_files.find_below(folder, _entering(admission))
+    return (file.name for file in itertools.islice(found, MOST_IMAGES + 1))
 
 
 def _entering(admission: Admission) -> Callable[[str], bool]:

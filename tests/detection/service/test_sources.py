@@ -15,6 +15,8 @@ from tests.web import Reply, serving, serving_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.azurite import Azurite
+
 PATIENCE = Patience(silence_s=5, tries=1)
 
 
@@ -188,7 +190,6 @@ def test_a_redirect_within_what_is_allowed_is_followed() -> None:
     ("request_", "message"),
     [
         (BatchRequest(place="/root/gone"), "images_dir: no such folder"),
-        (BatchRequest(place="https://a.example/pub"), "a list of the images"),
         (
             BatchRequest(
                 images=["https://a.example/pub/i?1", "https://a.example/pub/i?2"]
@@ -228,6 +229,31 @@ def test_an_empty_folder_has_no_images(root: Path) -> None:
     (root / "empty").mkdir()
     with pytest.raises(ArtifactError, match="no images in"):
         sources.fix(BatchRequest(place=f"{root}/empty"), Admission.of([root], []))
+
+
+def test_a_container_means_all_images_in_it(emulator: Azurite) -> None:
+    blobs = {"pub/a/1.jpg": b"one", "pub/2.JPG": b"two", "pub/notes.txt": b"x"}
+    place = emulator.with_token(emulator.container("sources", blobs | {"3.jpg": b"x"}))
+    place = place.replace("/sources?", "/sources/pub?")
+    request = BatchRequest(place=place)
+    admission = Admission.of([], [place.partition("?")[0]])
+    fixed = sources.fix(request, admission, PATIENCE)
+    assert read_all(fixed, admission) == {"2.JPG": b"two", "a/1.jpg": b"one"}
+    elsewhere = Admission.of([], [place.partition("?")[0] + "/a"])
+    with pytest.raises(RefusedError):
+        sources.check(request, elsewhere)
+    with pytest.raises(RefusedError):
+        sources.fix(request, elsewhere, PATIENCE)
+
+
+def test_a_list_of_a_container_that_leads_elsewhere_is_not_followed() -> None:
+    with serving(Reply(b"secret")) as other:
+        elsewhere = (("Location", f"{other.url}/c"),)
+        with serving(Reply(status=302, headers=elsewhere)) as web:
+            admission = Admission.of([], [web.url])
+            with pytest.raises(PipelineError, match="HTTP 302"):
+                sources.fix(BatchRequest(place=f"{web.url}/c"), admission, PATIENCE)
+        assert other.asked == []
 
 
 def test_whether_an_image_is_there(root: Path) -> None:
