@@ -255,6 +255,12 @@ def _add_detecting(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="load a .pt detector, which may run any code that is in it",
     )
+    _add_resuming(group)
+    _add_service(parser)
+
+
+def _add_resuming(group: argparse._ActionsContainer) -> None:
+    add = group.add_argument
     add(
         "-r",
         "--resume-file",
@@ -268,7 +274,6 @@ def _add_detecting(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="detect again, whatever the journal or the tasks of a killed run hold",
     )
-    _add_service(parser)
 
 
 def _add_service(parser: argparse.ArgumentParser) -> None:
