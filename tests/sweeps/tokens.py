@@ -24,7 +24,9 @@ from classification.artifacts.dataset_list import DatasetEntry
 from classification.runtime import parallel
 from classification.storage import azure, connection
 from detection import run_detector_batch
+from detection.batch_client import TOKEN_VARIABLE
 from tests.detection.detectors.graphs import red_detector
+from tests.serving import serving as running_service
 from tests.sweeps import Outcome
 from tests.web import Reply, serving, serving_folder
 from tests.world import (
@@ -36,7 +38,7 @@ from tests.world import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 MARK = "MARKEDTOKEN7f3c"
@@ -295,35 +297,74 @@ def run(share: float, folder: Path) -> Outcome:
         broken += [f"{step}, {fault}: the token is in {where}" for where in found]
         if (fault == "a bug" and step in _ASKING) != (code == 3):
             broken.append(f"{step}, {fault}: exit {code}: {shown[-300:]}")
+    broken += _try_service(folder)
     figures = {
         "steps and ways to be given a token": len(STEPS),
         "ways to fail": len(FAULTS) - 1,
-        "runs": len(cases),
+        "runs": len(cases) + 1,
         "exit codes": ", ".join(f"{code}: {codes[code]}" for code in sorted(codes)),
         "places where the token was found": len(broken),
     }
     return Outcome(figures=figures, broken=broken)
 
 
+def _try_service(folder: Path) -> list[str]:
+    """Lets a service with a token detect images behind another, some of which fail."""
+    place, service_folder = folder / "client", folder / "service"
+    (place / "out").mkdir(parents=True)
+    token = f"{MARK}-of-the-service"
+    with serving_folder(folder, doorkeeper=lambda path: 404 * ("2.jpg" in path)) as web:
+        world = World(place, web.url)
+        world.write_inputs()
+        with running_service(
+            place / "md_red_v9.0.onnx",
+            service_folder,
+            *("--allow-url", web.url, "--verbose"),
+            **{TOKEN_VARIABLE: token},
+        ) as service:
+            environment = {TOKEN_VARIABLE: token}
+            words = [world.path("queried_images.json"), world.path("out"), "--verbose"]
+            words += ["-c", world.path("out/cache"), "--run-detector"]
+            words += ["--batch-api", service.url, "--detector-version", "9.0"]
+            words += ["--base-url", world.place, "-p", world.path("out/crops"), *_FEW]
+            code, shown = _run_main(detect_and_crop.main, words, environment)
+            shown += service.end()
+    found = [str(p) for p in (place / "out").rglob("*") if _is_marked(p)]
+    found += [str(p) for p in service_folder.rglob("*") if _is_marked(p)]
+    found += ["stderr or stdout"] * (MARK in shown)
+    broken = [f"detection service: the token is in {where}" for where in found]
+    if code:
+        broken.append(f"detection service: exit {code}: {shown[-500:]}")
+    return broken
+
+
 def _run_step(world: World, step: str) -> tuple[int, str]:
     """Runs a step at DEBUG; returns its exit code, and all that it showed."""
     world.write_inputs()
     main, words = STEPS[step]
-    shown = io.StringIO()
     environment = {
         azure.ACCOUNT_VARIABLE: world.url,
         azure.CONTAINER_VARIABLE: "images/d",
         azure.TOKEN_VARIABLE: TOKEN,
     }
     is_known = "environment" in step
+    return _run_main(main, words(world), environment if is_known else {})
+
+
+def _run_main(
+    main: Callable[[Sequence[str]], int],
+    words: Sequence[str],
+    environment: Mapping[str, str],
+) -> tuple[int, str]:
+    shown = io.StringIO()
     with (
         contextlib.redirect_stderr(shown),
         contextlib.redirect_stdout(shown),
-        mock.patch.dict("os.environ", environment if is_known else {}),
+        mock.patch.dict("os.environ", environment),
         mock.patch.object(parallel, "pause"),  # pauses show nothing
     ):
         try:
-            code = main([*words(world), "--verbose"])
+            code = main([*words, "--verbose"])
         except SystemExit as ended:  # of the parser
             code = int(ended.code or 0)
     return code, shown.getvalue()
