@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES: tuple[str, ...] = (  # in the order of the page
+    "hostile_images",
     "hostile_names",
     "mutants",
 )

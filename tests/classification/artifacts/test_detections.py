@@ -537,7 +537,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
 def test_an_id_of_thousands_of_digits_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
     categories = {"9" * 5000: "animal"}
-    path.write_text(json.dumps({"images": [], "detection_categories": categories}))
+    path.write_text(
+        json.dumps({"info": {}, "images": [], "detection_categories": categories})
+    )
     with pytest.raises(ArtifactError, match="ids have 18 digits at most"):
         detections.open_file(path)
 
@@ -546,6 +548,8 @@ def test_names_that_a_disk_may_take_for_one_are_told(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
     names = ["a/b.jpg", "c.jpg", "A//B.JPG", "c.JPG"]
     images = [{"file": name, "detections": []} for name in names]
-    path.write_text(json.dumps({"images": images, "detection_categories": {}}))
+    path.write_text(
+        json.dumps({"info": {}, "images": images, "detection_categories": {}})
+    )
     file = detections.open_file(path, chunk_bytes=8)
     assert file.alike() == {"A//B.JPG": "a/b.jpg", "c.JPG": "c.jpg"}
