@@ -160,8 +160,10 @@ def _loading(
 
 def _load(detector: Detector, work: Work, name: str, data: bytes) -> _Loaded:
     opened = images.open_image(data, max_pixels=work.max_pixels)
+    pixels, note = opened.array(), opened.note
+    del opened  # a large image should not be in memory twice
     try:
-        prepared = detector.prepare(opened.array())
+        prepared = detector.prepare(pixels)
     except Exception as error:  # a strange shape may break any step of any engine
         raise ItemError(f"cannot be resized: {_reason(error)}") from error
     record = DetectorRecord(file=name, detections=None)
@@ -172,7 +174,7 @@ def _load(detector: Detector, work: Work, name: str, data: bytes) -> _Loaded:
         # The decoded image has lost its metadata; only the header is read again.
         header = images.read_header(data, max_pixels=work.max_pixels)
         record = _with_metadata(record, header, work.include)
-    return _Loaded(record, prepared, opened.note)
+    return _Loaded(record, prepared, note)
 
 
 def _with_metadata(

@@ -81,6 +81,8 @@ def _entry(name: str, value: object) -> DatasetEntry:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$")
         raise ArtifactError(reason, where=name + place.rstrip("`")) from error
+    except UnicodeEncodeError as error:
+        raise ArtifactError("a key that is no text", where=name) from error
     if entry.path_prefix:
         layout.checked_name(entry.path_prefix, where=f"{name}.path_prefix")
     return entry

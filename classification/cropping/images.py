@@ -9,14 +9,18 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError, features
 
+from classification.cropping import jpeg
+from classification.runtime import memory
 from classification.runtime.errors import ItemError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
 DEFAULT_MAX_PIXELS = 50_000_000
@@ -29,6 +33,12 @@ _FORMATS = (
     *(name for name in ("WEBP", "AVIF") if features.check(name.lower())),
 )
 
+_JPEG = frozenset({"JPEG", "MPO"})
+
+_PIXELS_AT_ONCE = 1 << 20
+# An image of so many holds 80 MB, and what was freed on the way to it as much again.
+_MANY_PIXELS = 20_000_000
+
 # How Pillow words it, whatever the format; a test of each would tell another wording.
 _TRUNCATED = "image file is truncated"
 
@@ -40,6 +50,16 @@ _TURN_BY_ORIENTATION = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
+}
+_TURN_OF_ARRAY: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels.swapaxes(0, 1)[:, ::-1],
+    7: lambda pixels: pixels.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
 # The turns that are not their own inverse.
 _INVERSE_ORIENTATION = {6: 8, 8: 6}
@@ -70,8 +90,30 @@ class OpenedImage:
     note: str = ""
 
     def array(self) -> NDArray[np.uint8]:
-        """Returns the pixels, shape [height, width, 3], RGB."""
-        return np.asarray(self.image)
+        """Returns the pixels, shape [height, width, 3], RGB; not always to be written to.
+
+        Pillow makes two copies of what it hands over, so of a large image it is asked
+        for some rows at a time.
+        """
+        width, height = self.image.size
+        if width * height <= _PIXELS_AT_ONCE:
+            return np.asarray(self.image)
+        pixels = np.empty((height, width, 3), np.uint8)
+        for top, strip in _strips(self.image):
+            pixels[top : top + strip.height] = np.asarray(strip)
+        return pixels
+
+
+def to_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Returns the image of pixels [height, width, 3], RGB; the inverse of ``array``."""
+    height, width, _ = pixels.shape
+    if width * height <= _PIXELS_AT_ONCE:
+        return Image.fromarray(pixels)
+    image = Image.new("RGB", (width, height))
+    rows = max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, rows):
+        image.paste(Image.fromarray(pixels[top : top + rows]), (0, top))
+    return image
 
 
 def open_image(
@@ -99,12 +141,17 @@ def open_image(
         # Some packages of models switch this on for the whole process: half an image
         # would come out grey below instead of being refused.
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        header = read_header(data, max_pixels=max_pixels)
-        note = _note(header)
+        image = read_header(data, max_pixels=max_pixels)
+        note = _note(image)
         if least_side_px is not None:
-            header.draft(None, (least_side_px, least_side_px))
-        turned = _turned(header, apply_exif=apply_exif)
-        return OpenedImage(_to_rgb(turned), note)
+            image.draft(None, (least_side_px, least_side_px))
+        _give_back_after(image)
+        tag = _load(image, apply_exif=apply_exif)
+        if image.width * image.height > _MANY_PIXELS:
+            held = [image]
+            del image
+            return OpenedImage(_finish_large(held, tag), note)
+        return OpenedImage(turn(_to_rgb(image), tag), note)
     except ItemError:
         raise
     except MemoryError:
@@ -114,11 +161,38 @@ def open_image(
         raise kind(f"cannot decode: {_text(error)}") from error
 
 
+def _finish_large(held: list[Image.Image], tag: int) -> Image.Image:
+    """Returns a large image as RGB and upright; takes it out of ``held``.
+
+    Pillow needs four bytes for a pixel, and would hold the image two or three times; an
+    array of three bytes is all that is held beside it here.
+    """
+    image = held.pop()
+    if image.mode == "RGB" and tag == 1:
+        return image
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top, strip in _strips(image):
+        pixels[top : top + strip.height] = np.asarray(_to_rgb(strip))
+    del image
+    memory.give_back()
+    upright = to_image(_TURN_OF_ARRAY[tag](pixels))
+    del pixels
+    memory.give_back()
+    return upright
+
+
+def _give_back_after(image: Image.Image) -> None:
+    """Makes room, where an image is so large that freed memory may be, too."""
+    if image.width * image.height > _MANY_PIXELS:
+        memory.give_back()
+
+
 def read_header(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     """Opens an image without decoding it, and checks its size.
 
     Raises:
-        ItemError: not an image, or more than ``max_pixels`` pixels.
+        ItemError: not an image, more than ``max_pixels`` pixels, or a JPEG that goes
+            over its pixels very many times.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -130,6 +204,10 @@ def read_header(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.I
     if width * height > max_pixels:
         raise ItemError(
             f"{width} x {height} pixels are more than {max_pixels} (--max-pixels)"
+        )
+    if image.format in _JPEG and jpeg.has_many_scans(data):
+        raise ItemError(
+            f"a JPEG of more than {jpeg.MOST_SCANS} scans, made to take very long"
         )
     return image
 
@@ -143,16 +221,14 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1  # noqa: PLR2004 - EXIF's range
 
 
-def _turned(image: Image.Image, *, apply_exif: bool) -> Image.Image:
-    """Decodes; turns upright, or keeps the pixels as they lie in the file."""
+def _load(image: Image.Image, *, apply_exif: bool) -> int:
+    """Decodes; returns the orientation by which the pixels are still to be turned."""
     if image.format == "TIFF":  # the one format that Pillow turns upright by itself
         tag = 1 if apply_exif else orientation(image)
-        tag = _INVERSE_ORIENTATION.get(tag, tag)
         image.load()
-    else:
-        image.load()  # a PNG may hold its EXIF behind the pixels
-        tag = orientation(image) if apply_exif else 1
-    return turn(image, tag)
+        return _INVERSE_ORIENTATION.get(tag, tag)
+    image.load()  # a PNG may hold its EXIF behind the pixels
+    return orientation(image) if apply_exif else 1
 
 
 def turn(image: Image.Image, tag: int) -> Image.Image:
@@ -175,16 +251,27 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode == "F":
         raise ItemError("floating-point pixels")
-    if image.mode.startswith("I"):
-        return Image.fromarray(_to_eight_bits(np.asarray(image))).convert("RGB")
-    return image.convert("RGB")
+    if not image.mode.startswith("I"):
+        return image.convert("RGB")
+    converted = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        grey = Image.fromarray(_to_eight_bits(np.asarray(strip)))
+        converted.paste(grey.convert("RGB"), (0, top))
+    return converted
 
 
-def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    wide = pixels.astype(np.int64)
-    if wide.min() < 0 or wide.max() > np.iinfo(np.uint16).max:
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yields the first row and the pixels of each part of an image, downwards."""
+    rows = max(1, _PIXELS_AT_ONCE // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(image.height, top + rows)
+        yield top, image.crop((0, top, image.width, bottom))
+
+
+def _to_eight_bits(pixels: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
         raise ItemError("32-bit pixels")
-    return (wide >> 8).astype(np.uint8)
+    return (pixels >> 8).astype(np.uint8)
 
 
 def _text(error: Exception) -> str:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 # cheap, and leave no doubt.
 MARGIN_PX = 8
 
+MOST_SCANS = 100
+
 _MARK = 0xFF  # begins every marker, and may be repeated
 _START, _SCAN, _ADOBE, _END = 0xD8, 0xDA, 0xEE, 0xD9
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
@@ -73,6 +75,24 @@ def is_plain(data: bytes) -> bool:
         return False
     marker = _MARKER_AFTER_DATA.search(data, scan_start)
     return marker is not None and data[marker.start() + 1] == _END
+
+
+def has_many_scans(data: bytes) -> bool:
+    """Says whether the JPEG ``data`` has more than ``MOST_SCANS`` scans.
+
+    Each goes over all pixels, however few bytes it has itself: a file of 350 KB can keep
+    a decoder busy for minutes. Photographs have one; progressive ones about ten.
+    """
+    if data.count(bytes((_MARK, _SCAN))) <= MOST_SCANS:
+        return False  # and so it is with nearly all files, without a closer look
+    scans, position = 0, 2
+    while marker := _MARKER_AFTER_DATA.search(data, position):
+        kind, start = data[marker.end() - 1], marker.end()
+        if kind == _END:
+            break
+        scans += kind == _SCAN
+        position = start + int.from_bytes(data[start : start + 2], "big")
+    return scans > MOST_SCANS
 
 
 def _scan_start(data: bytes) -> int | None:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from classification.cropping import images
 from classification.modeling import preprocessing
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def describe_prepared(name: str, side: int) -> str:
 
 
 def _none(pixels: Pixels, side: int, _: Sequence[float]) -> Pixels:
-    return preprocessing.square(Image.fromarray(pixels), side)
+    return preprocessing.square(images.to_image(pixels), side)
 
 
 def _original(pixels: Pixels, side: int, draws: Sequence[float]) -> Image.Image:
@@ -140,7 +141,7 @@ def _part(
     """Resizes a random part of the crop to the square."""
     height, width, _ = pixels.shape
     left, top, right, bottom = part_box(width, height, draws, smallest=smallest)
-    part = Image.fromarray(pixels[top:bottom, left:right])
+    part = images.to_image(pixels[top:bottom, left:right])
     return part.resize((side, side), Image.Resampling.BILINEAR)
 
 

@@ -167,15 +167,17 @@ class TrainLoader:
         filled = 0
         for row, numbers in zip(rows.tolist(), draws.tolist(), strict=True):
             try:
-                pixels = self._pixels(row)
+                squares[filled] = self._varied(row, numbers)
             except ItemError as error:
                 failed[row] = str(error)
-                continue
-            squares[filled] = augmentation.augment(
-                self.augmentation, pixels, self.image_size, numbers
-            )
-            filled += 1
+            else:
+                filled += 1
         return failed
+
+    def _varied(self, row: int, numbers: list[float]) -> Pixels:
+        # A function of its own, so that of two large crops one is in memory.
+        pixels = self._pixels(row)
+        return augmentation.augment(self.augmentation, pixels, self.image_size, numbers)
 
     def _pixels(self, row: int) -> Pixels:
         name = self.rows.paths[row]

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from classification.runtime.errors import ItemError, StorageError
 
-MAX_BYTES = (
-    1 << 30
-)  # far above any photograph; a disk image named .jpg must not fill memory
+# Far above any photograph; a disk image named .jpg must not fill memory.
+MAX_BYTES = 1 << 28
 
 # Not to wait on a pipe; bytes as they are on Windows, too.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

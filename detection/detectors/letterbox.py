@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from classification.cropping import images
 from detection.boxes import Box
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _resize(
     # false boxes.
     if image.shape[:2] == (height_px, width_px):
         return image
-    scaled = Image.fromarray(image).resize(
+    scaled = images.to_image(image).resize(
         (width_px, height_px), Image.Resampling.BILINEAR
     )
     return np.asarray(scaled)

@@ -25,6 +25,7 @@ NAMES: tuple[str, ...] = (  # in the order of the page
     "faults",
     "kills",
     "no_space",
+    "hostile_images",
     "hostile_names",
     "mutants",
     "tokens",

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -240,3 +242,66 @@ def test_a_jpeg_is_decoded_small_where_that_is_enough() -> None:
     assert images.open_image(data, least_side_px=64).image.size == (160, 120)
     assert images.open_image(data, least_side_px=60).image.size == (80, 60)
     assert images.open_image(data, least_side_px=1000).image.size == (640, 480)
+
+
+def test_a_jpeg_that_goes_over_its_pixels_thousands_of_times_is_refused() -> None:
+    whole = encoded(Image.new("L", (64, 64)), "JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    usual = whole[:-2] + whole[last:-2] * 50 + whole[-2:]
+    assert images.open_image(usual).image.size == (64, 64)
+    many = whole[:-2] + whole[last:-2] * 100 + whole[-2:]
+    assert reason(many) == "a JPEG of more than 100 scans, made to take very long"
+
+
+def test_what_looks_like_scans_behind_a_jpeg_or_in_its_exif_is_none() -> None:
+    marks = b"\xff\xda" * 200
+    exif = Image.Exif()
+    exif[0x927C] = marks
+    photo = encoded(world.photograph(64, 48), "JPEG", exif=exif, progressive=True)
+    assert images.open_image(photo + marks).image.size == (64, 48)
+
+
+def test_sixteen_bits_need_no_wide_copies() -> None:
+    code = (
+        "import resource, io; from PIL import Image;"
+        "from classification.cropping.images import open_image;"
+        "data = io.BytesIO(); Image.new('I;16', (5000, 5000)).save(data, 'PNG');"
+        "idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "open_image(data.getvalue());"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) // 1024)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True
+    )
+    assert int(ended.stdout) < 150
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (4, 9)])
+def test_large_pixels_are_taken_and_given_in_pieces(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = world.photograph(64, 48).resize(size)
+    whole = np.asarray(image)
+    monkeypatch.setattr(images, "_PIXELS_AT_ONCE", 8)
+    pieces = images.OpenedImage(image).array()
+    np.testing.assert_array_equal(pieces, whole)
+    np.testing.assert_array_equal(np.asarray(images.to_image(pieces)), whole)
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16", "L"])
+def test_a_large_image_comes_out_as_a_small_one_does(
+    mode: str, tag: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = np.arange(7 * 5, dtype=np.uint16).reshape(5, 7) * 1000
+    scene = Image.fromarray(grey) if mode == "I;16" else SCENE.resize((7, 5))
+    exif = Image.Exif()
+    exif[images.ORIENTATION_TAG] = tag
+    shown = scene if mode == "I;16" else scene.convert(mode)
+    data = encoded(shown, "PNG", exif=exif)
+    small = images.open_image(data).image
+    monkeypatch.setattr(images, "_MANY_PIXELS", 1)
+    monkeypatch.setattr(images, "_PIXELS_AT_ONCE", 8)
+    large = images.open_image(data).image
+    assert large.mode == small.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(large), np.asarray(small))
