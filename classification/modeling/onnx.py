@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from classification.modeling.inference import Runner, cuda_index
+from classification.runtime import onnx_runtime
 from classification.runtime.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ class OnnxClassifier:
 
 
 def _choose_device(wanted: str) -> str:
-    import onnxruntime as ort  # noqa: PLC0415 - heavy; only when a model is run
-
+    ort = onnx_runtime.load()
     there = _CUDA in ort.get_available_providers()
     if wanted == "auto":
         return "cuda:0" if there else "cpu"
@@ -106,8 +106,7 @@ def _choose_device(wanted: str) -> str:
 
 
 def _open_session(data: bytes, device: str) -> Any:  # noqa: ANN401 - onnxruntime is untyped
-    import onnxruntime as ort  # noqa: PLC0415 - heavy; only when a model is run
-
+    ort = onnx_runtime.load()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # each thread of the caller has an image
     options.log_severity_level = 3  # errors alone

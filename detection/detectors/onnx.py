@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 
+from classification.runtime import onnx_runtime
 from classification.runtime.errors import ModelError
 from classification.runtime.parallel import cores
 from detection.detectors import manifest as manifests
@@ -80,14 +80,14 @@ def open_session(
     Raises:
         ModelError: the file is damaged, or the device is not there.
     """
-    settings = onnxruntime.SessionOptions()
+    settings = onnx_runtime.load().SessionOptions()
     settings.intra_op_num_threads = threads or cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = _QUIET
     # Threads that wait for work by spinning take the cores from those that decode.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(
+        return onnx_runtime.load().InferenceSession(
             path, settings, providers=_providers(device)
         )
     except ModelError:
@@ -99,7 +99,7 @@ def open_session(
 
 
 def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
-    offered = onnxruntime.get_available_providers()
+    offered = onnx_runtime.load().get_available_providers()
     cuda = "CUDAExecutionProvider"
     if device == "cpu" or (device == "auto" and cuda not in offered):
         return ["CPUExecutionProvider"]

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from classification.runtime import onnx_runtime
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
 from detection.detectors.heads import Head
@@ -139,11 +139,11 @@ def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
 
 def _check(model: onnx.ModelProto, *, classes: int) -> None:
     """Runs the graph once: tensors of another shape than they should have fail there."""
-    settings = onnxruntime.SessionOptions()
+    settings = onnx_runtime.load().SessionOptions()
     settings.log_severity_level = _SILENT
     side = 2 * COARSEST_STRIDE_PX
     try:
-        session = onnxruntime.InferenceSession(
+        session = onnx_runtime.load().InferenceSession(
             model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
         )
         (output,) = session.run(
