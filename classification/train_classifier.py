@@ -561,7 +561,7 @@ def _make_repeatable(group: Group) -> None:
 
     if group.device == "cpu":
         torch.set_num_threads(max(1, parallel.cores() // group.world))
-        allocator.keep_freed_memory()
+        allocator.keep_freed_memory(one_heap=True)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
 

@@ -109,6 +109,8 @@ def to_image(pixels: NDArray[np.uint8]) -> Image.Image:
     height, width, _ = pixels.shape
     if width * height <= _PIXELS_AT_ONCE:
         return Image.fromarray(pixels)
+    if width * height > _MANY_PIXELS:
+        memory.give_back()
     image = Image.new("RGB", (width, height))
     rows = max(1, _PIXELS_AT_ONCE // width)
     for top in range(0, height, rows):
@@ -145,7 +147,8 @@ def open_image(
         note = _note(image)
         if least_side_px is not None:
             image.draft(None, (least_side_px, least_side_px))
-        _give_back_after(image)
+        if image.width * image.height > _MANY_PIXELS:
+            memory.give_back()
         tag = _load(image, apply_exif=apply_exif)
         if image.width * image.height > _MANY_PIXELS:
             held = [image]
@@ -169,22 +172,16 @@ def _finish_large(held: list[Image.Image], tag: int) -> Image.Image:
     """
     image = held.pop()
     if image.mode == "RGB" and tag == 1:
+        memory.give_back()  # what the decoder held, as much again
         return image
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top, strip in _strips(image):
         pixels[top : top + strip.height] = np.asarray(_to_rgb(strip))
     del image
-    memory.give_back()
     upright = to_image(_TURN_OF_ARRAY[tag](pixels))
     del pixels
     memory.give_back()
     return upright
-
-
-def _give_back_after(image: Image.Image) -> None:
-    """Makes room, where an image is so large that freed memory may be, too."""
-    if image.width * image.height > _MANY_PIXELS:
-        memory.give_back()
 
 
 def read_header(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:

@@ -12,12 +12,16 @@ import ctypes
 import sys
 
 # Numbers of mallopt's parameters, from the C library's <malloc.h>.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEP_BYTES = 1 << 30
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(*, one_heap: bool = False) -> bool:
     """Tells the C library to keep blocks of up to a gigabyte; for the whole process.
+
+    Args:
+        one_heap: let all threads that are started from now on share one heap, so that
+            what one has freed serves another; where few of them run a network at once.
 
     Returns:
         Whether it could be told: only the GNU C library listens.
@@ -27,7 +31,7 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return all(
-        mallopt(parameter, _KEEP_BYTES) == 1
-        for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)
-    )
+    settings = {_M_MMAP_THRESHOLD: _KEEP_BYTES, _M_TRIM_THRESHOLD: _KEEP_BYTES}
+    if one_heap:
+        settings[_M_ARENA_MAX] = 1
+    return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())
