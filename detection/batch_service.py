@@ -41,6 +41,7 @@ from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import cli, locking
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
+from classification.storage import flags as places_flags
 from detection import batch_client, batches, detectors, flags, models
 from detection.batch_client import TOKEN_VARIABLE
 from detection.service import http_api, task_table
@@ -51,6 +52,9 @@ from detection.service.worker import Engine, Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
+
+    from classification.storage.digests import Md5
+    from classification.storage.places import Manner
 
 SHORTEST_TOKEN = 16
 _LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -79,6 +83,9 @@ class Arguments(argparse.Namespace):
     image_size: int | None
     head: str | None
     device: str
+    tries: int
+    timeout: int
+    md5: Md5
     verbose: bool
 
 
@@ -96,6 +103,7 @@ class Options:
         token_file: holds what each request has to carry; None for the environment's.
         work: how to take images through the detector.
         engine: how to run it.
+        manner: how servers are asked for images.
     """
 
     model: str
@@ -107,6 +115,7 @@ class Options:
     token_file: Path | None
     work: batches.Work
     engine: detectors.Options
+    manner: Manner
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -136,6 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_limits(parser)
     _add_listening(parser)
     flags.add_speed(parser)
+    places_flags.add_manner(parser.add_argument_group("images at web addresses"))
     return parser
 
 
@@ -213,6 +223,7 @@ def run(output_dir: Path, *, options: Options) -> None:
             folder=output_dir,
             engine=_load(options),
             admission=admission,
+            manner=options.manner,
         )
         api = http_api.Api(
             table=table,
@@ -321,6 +332,7 @@ def _options(args: Arguments) -> Options:
             max_pixels=args.max_pixels,
         ),
         engine=flags.engine_of(args),
+        manner=places_flags.manner_of(args),
     )
 
 

@@ -14,10 +14,11 @@ from classification.artifacts.batch_request import MOST_IMAGES
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import AccessError, ArtifactError, ItemError
 from classification.storage import download
+from classification.storage.anywhere import DEFAULT_MANNER
 from classification.storage.azure import AzureContainerStore
 from classification.storage.download import DownloadError, NoAnswerError
 from classification.storage.local import read_file
-from classification.storage.web import IMAGE_PATIENCE, WebStore, read_url
+from classification.storage.web import WebStore, read_url
 from detection import image_files
 from detection.image_files import ImageFile, ImageList
 from detection.service.admission import RefusedError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from classification.artifacts.batch_request import BatchRequest
-    from classification.storage.retrying import Patience
+    from classification.storage.places import Manner
     from detection.service.admission import Admission
 
 
@@ -72,7 +73,7 @@ def _check_whole(images: Sequence[str], admission: Admission) -> None:
 
 
 def fix(
-    request: BatchRequest, admission: Admission, patience: Patience = IMAGE_PATIENCE
+    request: BatchRequest, admission: Admission, manner: Manner = DEFAULT_MANNER
 ) -> BatchRequest:
     """Returns the request with its images in it, so that they are the same ever after.
 
@@ -83,10 +84,10 @@ def fix(
     if request.images:
         return request
     if request.list_url:
-        fixed = request.with_images(_fetch_list(request.list_url, admission, patience))
+        fixed = request.with_images(_fetch_list(request.list_url, admission, manner))
         check(fixed, admission)
         return fixed
-    found = list(_find(request.place, admission, patience))
+    found = list(_find(request.place, admission, manner))
     if not found:
         raise ArtifactError(f"no images in {shown(request.place)}")
     if len(found) > MOST_IMAGES:
@@ -96,12 +97,12 @@ def fix(
     return request.with_images(found)
 
 
-def _find(place: str, admission: Admission, patience: Patience) -> Iterator[str]:
+def _find(place: str, admission: Admission, manner: Manner) -> Iterator[str]:
     """Yields the names of the images in a folder or a container."""
     if is_address(place):
         if not admission.may_ask(place):
             raise RefusedError(f"{shown(place)!r} is not let in")
-        store = AzureContainerStore(place, patience=patience)
+        store = AzureContainerStore(place, patience=manner.patience)
         found = image_files.find_in(store)
     else:
         folder = admission.resolve(place)
@@ -120,10 +121,13 @@ def _entering(admission: Admission) -> Callable[[str], bool]:
     return may_enter
 
 
-def _fetch_list(url: str, admission: Admission, patience: Patience) -> list[str]:
+def _fetch_list(url: str, admission: Admission, manner: Manner) -> list[str]:
     try:
         data = download.read(
-            url, max_bytes=MOST_BYTES, patience=patience, may_ask=admission.may_ask
+            url,
+            max_bytes=MOST_BYTES,
+            patience=manner.patience,
+            may_ask=admission.may_ask,
         )
     except (NoAnswerError, AccessError):
         raise
@@ -145,13 +149,18 @@ def _fetch_list(url: str, admission: Admission, patience: Patience) -> list[str]
 class AdmittedStore:
     """The images of a request, by path or address; reads nothing that is not let in."""
 
-    def __init__(self, place: str, admission: Admission, patience: Patience) -> None:
+    def __init__(self, place: str, admission: Admission, manner: Manner) -> None:
         """Names the place that images are named below; empty where they stand alone."""
         self._prefix = f"{place}/" if place else ""
         self._admission = admission
-        self._patience = patience
+        self._manner = manner
         self._web = (
-            WebStore(place, patience=patience, may_ask=admission.may_ask)
+            WebStore(
+                place,
+                patience=manner.patience,
+                md5=manner.md5,
+                may_ask=admission.may_ask,
+            )
             if is_address(place)
             else None
         )
@@ -162,7 +171,10 @@ class AdmittedStore:
             return self._web.read(name)
         if not self._prefix and is_address(name):
             may_ask = self._admission.may_ask
-            return read_url(name, patience=self._patience, may_ask=may_ask)
+            manner = self._manner
+            return read_url(
+                name, patience=manner.patience, md5=manner.md5, may_ask=may_ask
+            )
         return read_file(self._resolve(name))
 
     def exists(self, name: str) -> bool:
@@ -171,7 +183,9 @@ class AdmittedStore:
             return self._web.exists(name)
         if not self._prefix and is_address(name):
             may_ask = self._admission.may_ask
-            return download.exists(name, patience=self._patience, may_ask=may_ask)
+            return download.exists(
+                name, patience=self._manner.patience, may_ask=may_ask
+            )
         try:
             return self._resolve(name).is_file()
         except ItemError:
@@ -186,7 +200,7 @@ class AdmittedStore:
 
 @contextmanager
 def opened(
-    request: BatchRequest, admission: Admission, patience: Patience = IMAGE_PATIENCE
+    request: BatchRequest, admission: Admission, manner: Manner = DEFAULT_MANNER
 ) -> Iterator[tuple[ImageList, AdmittedStore]]:
     """Gives the images of a request that was fixed, by name, and where to read them.
 
@@ -198,7 +212,7 @@ def opened(
         key=lambda file: file.name,
     )
     with ImageList.of(files) as images:
-        yield images, AdmittedStore(request.place, admission, patience)
+        yield images, AdmittedStore(request.place, admission, manner)
 
 
 def _name_of(image: str) -> str:

@@ -28,8 +28,8 @@ from classification.runtime.errors import (
     PipelineError,
     StorageError,
 )
+from classification.storage.anywhere import DEFAULT_MANNER
 from classification.storage.outage import LenientStore
-from classification.storage.web import IMAGE_PATIENCE
 from detection import batches, detectors, journaled, models
 from detection.service import sources
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from classification.artifacts.batch_request import BatchRequest
     from classification.runtime.journal import Journal
-    from classification.storage.retrying import Patience
+    from classification.storage.places import Manner
     from detection.detectors import Detector
     from detection.image_files import ImageList
     from detection.models import ModelFile
@@ -125,7 +125,7 @@ class Worker:
         folder: where the folders of tasks are.
         engine: the detector.
         admission: what may be read.
-        patience: how long servers are waited for.
+        manner: how servers are asked for images.
         pause_s: how long a task waits whose images could not be reached.
     """
 
@@ -133,7 +133,7 @@ class Worker:
     folder: Path
     engine: Engine
     admission: Admission
-    patience: Patience = IMAGE_PATIENCE
+    manner: Manner = DEFAULT_MANNER
     pause_s: float = PAUSE_S
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -200,13 +200,13 @@ class Worker:
         if asked is None:
             raise _EndedEarly
         self.engine.refuse_other(asked.model_version)
-        request = sources.fix(asked, self.admission, self.patience)
+        request = sources.fix(asked, self.admission, self.manner)
         if request is not asked:
             self.table.replace_request(task, request)
         folder = self.folder / task.id
         log = self._start_log(task, request)
         with (
-            sources.opened(request, self.admission, self.patience) as (images, store),
+            sources.opened(request, self.admission, self.manner) as (images, store),
             self._journal(folder / JOURNAL, images, request) as kept,
         ):
             # Images without an answer are waited for, until the last try; then a few of

@@ -13,6 +13,8 @@ import pytest
 
 from classification.artifacts import batch_request, batch_response
 from classification.runtime.errors import StorageError
+from classification.storage.places import Manner
+from classification.storage.retrying import Patience
 from detection.service import http_api
 from detection.service.admission import Admission
 from detection.service.http_api import Api, Server
@@ -464,7 +466,7 @@ def test_no_token_is_in_what_is_said_or_kept(
         desk.get(f"/task/{task_id}?{sas}", BEARER)
         desk.get(f"/task/{task_id}?{sas}", {"Authorization": f"Bearer {sas}"})
         desk.post(SUBMIT, {"images": [f"http://evil/?{sas}"]}, BEARER)
-        desk.worker.patience = desk.worker.patience.__class__(tries=1)
+        desk.worker.manner = Manner(patience=Patience(tries=1))
         desk.worker.pause_s = 0
         for _ in range(3):
             desk.work()

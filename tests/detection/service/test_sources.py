@@ -7,6 +7,7 @@ import pytest
 
 from classification.artifacts.batch_request import BatchRequest
 from classification.runtime.errors import ArtifactError, ItemError, PipelineError
+from classification.storage.places import Manner
 from classification.storage.retrying import Patience
 from detection.service import sources
 from detection.service.admission import Admission, RefusedError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.azurite import Azurite
 
-PATIENCE = Patience(silence_s=5, tries=1)
+MANNER = Manner(patience=Patience(silence_s=5, tries=1))
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 def read_all(request: BatchRequest, admission: Admission) -> dict[str, bytes | str]:
     """Returns what each image of a fixed request holds, or why it cannot be read."""
     found: dict[str, bytes | str] = {}
-    with sources.opened(request, admission, PATIENCE) as (images, store):
+    with sources.opened(request, admission, MANNER) as (images, store):
         for image in images.starting_at(0):
             try:
                 found[image.name] = store.read(image.path)
@@ -122,7 +123,7 @@ def test_a_list_is_fetched_once_and_checked(root: Path) -> None:
             place=str(root), list_url=f"{web.url}/list.json?sig=SECRET"
         )
         sources.check(request, admission)
-        fixed = sources.fix(request, admission, PATIENCE)
+        fixed = sources.fix(request, admission, MANNER)
         assert list(fixed.images) == ["b.jpg", "sub/c.jpg"]
         assert fixed.list_url == ""
         assert web.asked == ["/list.json?sig=SECRET"]
@@ -145,7 +146,7 @@ def test_a_list_that_cannot_be_used(root: Path, body: bytes, message: str) -> No
             place=str(root), list_url=f"{web.url}/list.json?sig=SECRET"
         )
         with pytest.raises(PipelineError) as refused:
-            sources.fix(request, admission, PATIENCE)
+            sources.fix(request, admission, MANNER)
         assert message in str(refused.value)
         assert "SECRET" not in str(refused.value)
 
@@ -173,7 +174,7 @@ def test_a_redirect_leads_no_further(root: Path, target: str) -> None:
         assert all(isinstance(one, str) for one in found.values()), found
         request = BatchRequest(place=str(root), list_url=f"{web.url}/pub/list.json")
         with pytest.raises(PipelineError):
-            sources.fix(request, admission, PATIENCE)
+            sources.fix(request, admission, MANNER)
         assert other.asked == []
         assert set(web.asked) <= {"/pub/a.jpg", "/pub/b.jpg", "/pub/list.json"}
 
@@ -237,13 +238,13 @@ def test_a_container_means_all_images_in_it(emulator: Azurite) -> None:
     place = place.replace("/sources?", "/sources/pub?")
     request = BatchRequest(place=place)
     admission = Admission.of([], [place.partition("?")[0]])
-    fixed = sources.fix(request, admission, PATIENCE)
+    fixed = sources.fix(request, admission, MANNER)
     assert read_all(fixed, admission) == {"2.JPG": b"two", "a/1.jpg": b"one"}
     elsewhere = Admission.of([], [place.partition("?")[0] + "/a"])
     with pytest.raises(RefusedError):
         sources.check(request, elsewhere)
     with pytest.raises(RefusedError):
-        sources.fix(request, elsewhere, PATIENCE)
+        sources.fix(request, elsewhere, MANNER)
 
 
 def test_a_list_of_a_container_that_leads_elsewhere_is_not_followed() -> None:
@@ -252,7 +253,7 @@ def test_a_list_of_a_container_that_leads_elsewhere_is_not_followed() -> None:
         with serving(Reply(status=302, headers=elsewhere)) as web:
             admission = Admission.of([], [web.url])
             with pytest.raises(PipelineError, match="HTTP 302"):
-                sources.fix(BatchRequest(place=f"{web.url}/c"), admission, PATIENCE)
+                sources.fix(BatchRequest(place=f"{web.url}/c"), admission, MANNER)
         assert other.asked == []
 
 
@@ -264,5 +265,5 @@ def test_whether_an_image_is_there(root: Path) -> None:
             (web.url, ("b.jpg", "gone.jpg", "../b.jpg")),
             ("", (f"{web.url}/b.jpg", f"{web.url}/gone.jpg", "/etc/passwd")),
         ):
-            store = sources.AdmittedStore(place, admission, PATIENCE)
+            store = sources.AdmittedStore(place, admission, MANNER)
             assert [store.exists(name) for name in names] == [True, False, False]

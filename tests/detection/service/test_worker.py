@@ -12,6 +12,7 @@ import pytest
 from classification.artifacts.batch_request import BatchRequest
 from classification.runtime.errors import ConfigurationError, StorageError
 from classification.storage.outage import IN_A_ROW
+from classification.storage.places import Manner
 from classification.storage.retrying import Patience
 from detection import batches, run_detector_batch
 from detection.service import worker as worker_module
@@ -55,7 +56,7 @@ class Desk:
             folder=self.base / "served",
             engine=loaded,
             admission=Admission.of([self.photos], urls),
-            patience=Patience(silence_s=5, tries=1),
+            manner=Manner(patience=Patience(silence_s=5, tries=1)),
             pause_s=0,
         )
 
