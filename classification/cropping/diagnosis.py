@@ -13,6 +13,7 @@ from classification.artifacts.image_status import ImageStatus, Status
 from classification.cropping import images
 from classification.cropping.images import DEFAULT_MAX_PIXELS, TruncatedError
 from classification.runtime.errors import (
+    AbsentError,
     AccessError,
     ItemError,
     StorageError,
@@ -39,8 +40,14 @@ def diagnose(
         data = store.read(name)
     except UnreachableError as error:
         return ImageStatus(name, Status.UNREACHABLE, str(error))
+    except AbsentError as error:
+        return ImageStatus(name, Status.NONEXISTENT, str(error))
     except ItemError as error:
         return _unread(name, store, str(error))
+    return _decoded(name, data, max_pixels)
+
+
+def _decoded(name: str, data: bytes, max_pixels: int) -> ImageStatus:
     try:
         images.open_image(data, max_pixels=max_pixels)
     except TruncatedError as error:

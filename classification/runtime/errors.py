@@ -13,7 +13,8 @@
     └── TooManyFailuresError     exit 4: more items failed than --max-failures allows
 
     ItemError                    one item failed; the run goes on (never ends a command)
-    └── UnreachableError         the store gave no answer, so that nothing is known of it
+    ├── AbsentError              its store does not have it
+    └── UnreachableError         its store gave no answer, so that nothing is known of it
 
 The failure of a single item (an image, a crop) is no PipelineError: whoever works
 through items catches ItemError, records its reason in the step log, and goes on.
@@ -93,6 +94,10 @@ class TooManyFailuresError(PipelineError):
 
 class ItemError(Exception):
     """One item (an image, a crop) cannot be used; the text is the reason alone."""
+
+
+class AbsentError(ItemError):
+    """An image that its store does not have; another may."""
 
 
 class UnreachableError(ItemError):

@@ -12,7 +12,8 @@ class ImageStore(Protocol):
         """Returns the bytes of the image ``name``.
 
         Raises:
-            ItemError: this one image is missing or cannot be read; says why.
+            AbsentError: there is no such image; another store may have it.
+            ItemError: this one image cannot be read; says why.
             StorageError: the store as a whole cannot be reached.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classification.runtime.errors import ItemError
+from classification.runtime.errors import AbsentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ class DatasetStore:
         dataset, _, rest = name.partition("/")
         store = self._store_by_dataset.get(dataset)
         if store is None:
-            raise ItemError(f"it is not known where the dataset {dataset!r} is")
+            raise AbsentError(f"it is not known where the dataset {dataset!r} is")
         return store.read(rest)
 
     def exists(self, name: str) -> bool:

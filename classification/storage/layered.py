@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from classification.runtime.errors import ItemError
+from classification.runtime.errors import AbsentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +25,13 @@ class LayeredStore:
 
     def read(self, name: str) -> bytes:
         """Returns the bytes of the image ``name``; see ``ImageStore.read``."""
-        if not self._stores:
-            raise ItemError("no such file")
-        *first, last = self._stores
-        # The last is read without asking: it says itself what is wrong.
-        store = next((store for store in first if store.exists(name)), last)
-        return store.read(name)
+        absent = AbsentError("no such file")
+        for store in self._stores:
+            try:
+                return store.read(name)
+            except AbsentError as error:
+                absent = error
+        raise absent
 
     def exists(self, name: str) -> bool:
         """Says whether any store holds a file of this name; see ``ImageStore.exists``."""

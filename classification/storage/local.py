@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from classification.runtime.errors import ItemError, StorageError
+from classification.runtime.errors import AbsentError, ItemError, StorageError
 
 # Far above any photograph; a disk image named .jpg must not fill memory.
 MAX_BYTES = 1 << 28
@@ -53,7 +53,7 @@ class LocalStore:
         try:
             status = _inside(self.root, name).stat()
         except (OSError, ValueError) as error:
-            raise ItemError(_reason(error)) from error
+            raise _failure_of(error) from error
         return Stamp(status.st_mtime_ns, status.st_size)
 
     def exists(self, name: str) -> bool:
@@ -87,14 +87,14 @@ def read_file(path: Path) -> bytes:
     try:
         handle = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
-        raise ItemError(_reason(error)) from error
+        raise _failure_of(error) from error
     try:
         _check(os.fstat(handle))
         # Unbuffered: the whole file is read at once.
         with os.fdopen(handle, "rb", buffering=0, closefd=False) as file:
             data = file.readall()
     except OSError as error:
-        raise ItemError(_reason(error)) from error
+        raise _failure_of(error) from error
     finally:
         os.close(handle)
     if not data:
@@ -110,8 +110,9 @@ def _check(status: os.stat_result) -> None:
         raise ItemError(f"{status.st_size} bytes are more than any image has")
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _failure_of(error: OSError | ValueError) -> ItemError:
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return AbsentError("no such file")
     text = error.strerror if isinstance(error, OSError) else str(error)
-    return f"cannot read: {text}"
+    kind = AbsentError if isinstance(error, NotADirectoryError) else ItemError
+    return kind(f"cannot read: {text}")

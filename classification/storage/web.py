@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from classification.runtime.addresses import shown
-from classification.runtime.errors import ItemError
+from classification.runtime.errors import AbsentError, ItemError
 from classification.storage import download
 from classification.storage.connection import anywhere
 from classification.storage.download import DownloadError, MissingError, NoAnswerError
@@ -104,7 +104,7 @@ def read_url(
     except NoAnswerError:
         raise
     except MissingError as error:
-        raise ItemError("no such file") from error
+        raise AbsentError("no such file") from error
     except DownloadError as error:
         raise ItemError(str(error)) from error
     if not data:

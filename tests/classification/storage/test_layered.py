@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from classification.runtime.errors import ItemError
+from classification.runtime.errors import ItemError, StorageError, UnreachableError
 from classification.storage.layered import LayeredStore
 from classification.storage.local import LocalStore
+from classification.storage.web import WebStore
+from tests.web import serving_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,3 +46,23 @@ def test_what_no_store_has_is_missing(layers: LayeredStore) -> None:
             store.read("missing.jpg")
         assert str(raised.value) == "no such file"
         assert not store.exists("missing.jpg")
+
+
+def test_a_store_without_an_answer_is_not_passed_over(tmp_path: Path) -> None:
+    class Silent:
+        def read(self, _: str) -> bytes:
+            raise UnreachableError("HTTP 503")
+
+        def exists(self, _: str) -> bool:
+            raise StorageError("HTTP 503")
+
+    (tmp_path / "a.jpg").write_bytes(b"another image, maybe")
+    with pytest.raises(UnreachableError):
+        LayeredStore([Silent(), LocalStore(tmp_path)]).read("a.jpg")
+
+
+def test_an_image_is_asked_for_once_in_each_store(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"image")
+    with serving_folder(tmp_path / "none") as empty, serving_folder(tmp_path) as web:
+        assert LayeredStore([WebStore(empty.url), WebStore(web.url)]).read("a.jpg")
+        assert (empty.asked, web.asked) == (["/a.jpg"], ["/a.jpg"])
