@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
-import resource
 import shutil
-import sys
 import time
 import traceback
 from collections import Counter
@@ -37,6 +35,7 @@ EACH_OF_COMMANDS = 100
 _LONGEST_S = 2.0
 _LONGEST_COMMAND_S = 30.0
 _MOST_MIB = 100
+_STATUS = Path("/proc/self/status")
 _LONGEST_MESSAGE = 2100
 
 
@@ -126,9 +125,9 @@ def _measured(
     what: str, tally: _Tally, longest_s: float = _LONGEST_S
 ) -> Iterator[None]:
     """Takes note where the block takes long, or much memory."""
-    peak, began = _peak_mib(), time.perf_counter()
+    held, began = _memory_mib("VmRSS"), time.perf_counter()
     yield
-    took, grown = time.perf_counter() - began, _peak_mib() - peak
+    took, grown = time.perf_counter() - began, _memory_mib("VmHWM") - held
     tally.slowest_s = max(tally.slowest_s, took)
     tally.most_mib = max(tally.most_mib, grown)
     if took > longest_s:
@@ -137,10 +136,19 @@ def _measured(
         tally.faults[f"{what}: {grown:.0f} MiB"] += 1
 
 
-def _peak_mib() -> float:
-    """Returns the most memory that this process ever held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+def _memory_mib(key: str) -> float:
+    """Returns what Linux tells of this process's memory; 0 elsewhere.
+
+    Args:
+        key: ``VmRSS``, what it holds, or ``VmHWM``, the most since it was asked for the
+            former.
+    """
+    if not _STATUS.exists():
+        return 0
+    if key == "VmRSS":
+        _STATUS.with_name("clear_refs").write_text("5")
+    told = _STATUS.read_text().partition(f"{key}:")[2]
+    return int(told.split(maxsplit=1)[0]) / 1024
 
 
 def _run_commands(share: float, folder: Path, tally: _Tally) -> Counter[int]:
