@@ -12,26 +12,24 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import http.client
 import os
 import re
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from classification.runtime import registry
-from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
-from classification.runtime.progress import bar
 from classification.runtime.registry import RegistryFile, cache_folder
+from classification.storage import download
+from classification.storage.download import DEFAULT_PATIENCE, DownloadError
 from detection.records import ANIMAL, MEGADETECTOR_CATEGORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 MIRROR_VARIABLE = "CAMERATRAPS_MODEL_URL"
+PATIENCE = DEFAULT_PATIENCE
 DEFAULT = "default"
 
 _MODEL_SUFFIXES = frozenset({".pt", ".pth", ".pb", ".onnx"})
@@ -423,55 +421,9 @@ def _not_found(model: str) -> str:
 def _download(known: KnownModel, url: str, target: Path) -> Path:
     if mirror := os.environ.get(MIRROR_VARIABLE):
         url = f"{mirror.rstrip('/')}/{known.file}"
-    way_out = f"fetch it in another way and put it at {target}"
-    algorithm, _, expected = known.checksum.partition(":")
-    digest = hashlib.new(algorithm or "sha256", usedforsecurity=False)
-    with replacing(target) as file:
-        for chunk in _stream(url, way_out):
-            digest.update(chunk)
-            file.write(chunk)
-        if expected and digest.hexdigest() != expected:
-            raise ModelError(
-                f"{url} is not {known.name}: its {algorithm} is {digest.hexdigest()}, not {expected}; {way_out}"
-            )
-    return target
-
-
-def _stream(url: str, way_out: str) -> Iterator[bytes]:
-    """Yields the bytes behind ``url``, all of them or a ModelError."""
-    if not url.startswith(("https://", "http://")):
-        raise ModelError(f"cannot download {url}: neither http nor https; {way_out}")
-    request = urllib.request.Request(url, headers={"User-Agent": "cameratraps"})  # noqa: S310 - the scheme is checked above
     try:
-        with urllib.request.urlopen(request, timeout=_WAIT_S) as response:  # noqa: S310 - likewise
-            yield from _read_all(response)
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it is the answer, too, with its connection
-        raise ModelError(
-            f"cannot download {url}: {_reason(error)}; {way_out}"
-        ) from error
-
-
-def _read_all(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    length = response.headers.get("Content-Length")
-    expected = int(length) if length and length.isdecimal() else None
-    received = 0
-    megabytes = None if expected is None else expected / 1e6
-    with bar(megabytes, unit="MB") as shown:
-        while chunk := response.read(_CHUNK_BYTES):
-            received += len(chunk)
-            shown.update(len(chunk) / 1e6)
-            yield chunk
-    if expected is not None and received != expected:
-        raise ConnectionError(f"{received} of {expected} bytes came")
-    if not received:
-        raise ConnectionError("nothing came")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP {error.code} {error.reason}"
-    if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
-    return str(error) or type(error).__name__
+        download.fetch(url, target, checksum=known.checksum, patience=PATIENCE)
+    except DownloadError as error:
+        way_out = f"fetch it in another way and put it at {target}"
+        raise ModelError(f"{error}; {way_out}") from error
+    return target

@@ -77,7 +77,7 @@ def serving(
             headers = dict(reply.headers)
             if "Transfer-Encoding" not in headers:
                 length = len(reply.body) if reply.length is None else reply.length
-                headers["Content-Length"] = str(length)
+                headers.setdefault("Content-Length", str(length))
             for key, value in headers.items():
                 self.send_header(key, value)
             self.end_headers()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import ssl
 import time
 import urllib.parse
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DEFAULT_PATIENCE = Patience()
+DEFAULT_PATIENCE = Patience(tries=4)  # of single files, for which somebody waits
 
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK_BYTES = 1 << 18
 _GOOD = frozenset({200})
 _NOTHING_THERE = frozenset({404, 410})
@@ -327,8 +329,8 @@ def _receive(
     answer: BaseHTTPResponse, patience: Patience, deadline: Deadline, *, with_bar: bool
 ) -> Iterator[bytes]:
     """Yields the body of an answer, all of it, unless it comes too slowly."""
-    stated = answer.headers.get("Content-Length") or ""
-    total = int(stated) / 1e6 if stated.isdecimal() else None
+    stated = answer.headers.get("Content-Length", "")
+    total = int(stated) / 1e6 if _LENGTH.fullmatch(stated) else None
     received, began_s = 0, time.monotonic()
     with bar(total, unit="MB") if with_bar else nullcontext() as progress:
         while chunk := answer.read1(_CHUNK_BYTES, decode_content=False):

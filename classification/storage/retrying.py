@@ -125,6 +125,6 @@ def asked_wait_s(headers: Mapping[str, str]) -> float:
         return float(text)
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    return max(0.0, moment.timestamp() - time.time())

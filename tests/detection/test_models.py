@@ -17,6 +17,7 @@ import pytest
 from classification.artifacts.layout import training_suffix
 from classification.runtime.errors import ModelError
 from classification.runtime.registry import CACHE_VARIABLE, RegistryFile
+from classification.storage.retrying import Patience
 from detection import models
 from detection.models import Download, KnownModel, find, resolve, version_of
 
@@ -230,6 +231,10 @@ class TestFiles:
 
 
 class TestDownload:
+    @pytest.fixture(autouse=True)
+    def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(models, "PATIENCE", Patience(tries=2, pause_s=0.01))
+
     def test_a_model_is_downloaded_once(
         self, cache: Path, web: str, tmp_path: Path
     ) -> None:
@@ -246,7 +251,7 @@ class TestDownload:
         with pytest.raises(ModelError) as error:
             resolve("MDV5A")  # the tests' file is not MegaDetector
         assert str(error.value) == (
-            f"{web}/md_v5a.0.0.pt is not md_v5a.0.0.pt: its md5 is "
+            f"{web}/md_v5a.0.0.pt is not what was expected: its md5 is "
             f"{hashlib.md5(DATA, usedforsecurity=False).hexdigest()}, not "
             f"ec1d7603ec8cf642d6e0cd008ba2be8c; fetch it in another way and put it at {cache / 'md_v5a.0.0.pt'}"
         )
@@ -275,14 +280,14 @@ class TestDownload:
     def test_a_page_that_is_not_there(self, cache: Path, web: str) -> None:
         known = here(models.MODELS[1], web)
         assert refusal(known) == (
-            f"cannot download {web}/md_v4.1.0.pb: HTTP 404 File not found; "
+            f"cannot download {web}/md_v4.1.0.pb: HTTP 404 Not Found; "
             f"fetch it in another way and put it at {cache / 'md_v4.1.0.pb'}"
         )
 
     def test_a_server_that_is_not_there(self, cache: Path) -> None:
         known = here(V5A, "http://127.0.0.1:1")
         assert refusal(known) == (
-            "cannot download http://127.0.0.1:1/md_v5a.0.0.pt: [Errno 111] Connection refused; "
+            "cannot download http://127.0.0.1:1/md_v5a.0.0.pt: Connection refused (try 2 of 2); "
             f"fetch it in another way and put it at {cache / 'md_v5a.0.0.pt'}"
         )
 
@@ -308,7 +313,7 @@ class TestDownload:
 
         for address in serve(Breaking):
             assert refusal(here(V5A, address)) == (
-                f"cannot download {address}/md_v5a.0.0.pt: {reason}; "
+                f"cannot download {address}/md_v5a.0.0.pt: {reason} (try 2 of 2); "
                 f"fetch it in another way and put it at {cache / 'md_v5a.0.0.pt'}"
             )
         assert list(cache.iterdir()) == []
@@ -327,7 +332,7 @@ class TestDownload:
         (tmp_path / V5A.file).write_bytes(DATA)
         known = here(V5A, tmp_path.as_uri())
         assert refusal(known).endswith(
-            f": neither http nor https; fetch it in another way and put it at {cache / V5A.file}"
+            f": not an address of http or https; fetch it in another way and put it at {cache / V5A.file}"
         )
 
 

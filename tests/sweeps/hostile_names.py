@@ -24,6 +24,7 @@ from classification.artifacts.predictions import Evaluated
 from tests.commands import command
 from tests.sweeps import Outcome
 from tests.sweeps.hostile_name_list import ALIKE, NAMES, OUTSIDE
+from tests.web import serving_folder
 from tests.world import jpeg_bytes, photograph, write_store
 
 if TYPE_CHECKING:
@@ -125,6 +126,14 @@ def _crop(place: Place, names: Sequence[str]) -> str:
     _write_json(place, _detections(names))
     return (
         "classification.crop_detections in.json crops --images-dir images --logdir logs"
+    )
+
+
+def _crop_and_keep(place: Place, names: Sequence[str]) -> str:
+    _write_json(place, _detections(names))
+    return (
+        "classification.crop_detections in.json crops --images-dir saved --base-url URL "
+        "--save-full-images --tries 1 --logdir logs"
     )
 
 
@@ -254,6 +263,9 @@ STEPS = {
     "crop_detections": Step(
         _crop, ("crops", "logs"), lambda n: f"crops/{n}___crop00_{_DETECTOR}.jpg"
     ),
+    "crop_detections --save-full-images": Step(
+        _crop_and_keep, ("crops", "saved", "logs"), lambda n: f"saved/{n}"
+    ),
     "crop_detections, the detector": Step(_crop_by_detector, ("crops", "logs")),
     "detect_and_crop": Step(
         _detect_and_crop,
@@ -333,7 +345,8 @@ def _try(
         place.put_image(f"{name}/a.jpg", _BODIES[number])
     words = step.prepare(place, names)
     before = _look(place.base)
-    code, said = _ended(place.work, words)
+    with serving_folder(place.work / "images") as web:
+        code, said = _ended(place.work, words.replace("URL", web.url))
     after = _look(place.base)
     what = f"{label} < {names[-1][:60]!r}"
     tally.codes[code] += 1

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import logging
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -323,7 +324,14 @@ def test_an_md5_may_be_required_or_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("3", 3), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", 0)]
+    ("text", "seconds"),
+    [
+        ("3", 3),
+        ("9" * 5000, float("inf")),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Mon, 01 Jan 0001 00:00:00 -0000", 0),
+        ("soon", 0),
+    ],
 )
 def test_how_long_a_server_asks_to_wait(text: str, seconds: float) -> None:
     assert retrying.asked_wait_s({"Retry-After": text}) == seconds
@@ -336,3 +344,12 @@ def test_d38_a_server_that_asks_for_time_gets_it() -> None:
     with serving(busy, Reply(b"image")) as web:
         assert download.read(web.url, max_bytes=9, patience=QUICK) == b"image"
     assert time.monotonic() - began >= 1
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "five", "5, 5"])
+def test_a_length_that_is_none_is_passed_over(length: str) -> None:
+    headers = (("Content-Length", length),)
+    with serving(Reply(b"image", headers=headers)) as web:
+        patience = Patience(silence_s=0.2, tries=1)
+        with suppress(DownloadError):
+            assert download.read(web.url, max_bytes=9, patience=patience) == b"image"
