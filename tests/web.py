@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from email.message import Message
     from pathlib import Path
 
 
@@ -37,7 +36,7 @@ class Web:
     Attributes:
         url: its address.
         asked: the paths asked for, in order.
-        received: the headers and the body of each POST, in order.
+        received: the headers and the body of each request, in order.
     """
 
     url: str
@@ -46,22 +45,13 @@ class Web:
 
 
 @contextmanager
-def serving(
-    *replies: Reply, note: Callable[[Message], object] = lambda _: None
-) -> Iterator[Web]:
-    """Serves the replies in turn, whatever is asked for; the last one for ever.
-
-    Args:
-        replies: at least one.
-        note: gets the headers of each request.
-    """
+def serving(*replies: Reply) -> Iterator[Web]:
+    """Serves the replies in turn, whatever is asked for; the last one for ever."""
     web = Web("")
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            web.received.append((dict(self.headers), body))
-            self.do_GET()
+            self._answer(with_body=True)
 
         def do_HEAD(self) -> None:
             self._answer(with_body=False)
@@ -72,7 +62,8 @@ def serving(
         def _answer(self, *, with_body: bool) -> None:
             reply = replies[min(len(web.asked), len(replies) - 1)]
             web.asked.append(self.path)
-            note(self.headers)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            web.received.append((dict(self.headers), body))
             self.send_response(reply.status)
             headers = dict(reply.headers)
             if "Transfer-Encoding" not in headers:
