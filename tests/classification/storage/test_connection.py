@@ -88,7 +88,7 @@ def test_a_user_and_password_are_said_as_such() -> None:
     with serving(Reply()) as web:
         ask(web.url.replace("//", "//me:p%40ss@"))
         [(headers, _)] = web.received
-    assert headers["Authorization"] == "Basic bWU6cEBzcw=="
+    assert headers["authorization"] == "Basic bWU6cEBzcw=="
 
 
 @pytest.mark.parametrize(
