@@ -87,20 +87,26 @@ class Proxy:
             return fault
 
     def count_connection(self) -> None:
-        """Counts a new one, and looks how many are open now, as the side knows that opens and closes them."""
+        """Counts a new one, and looks how many are open now.
+
+        As the side knows that opens and closes them. The system's list is read twice: it
+        changes while it is read, but what is in both was open at one moment.
+        """
         port = urlsplit(self.url).port or 0
-        ends = (line.split()[2:4] for line in _lines())
-        is_open = [
-            place.endswith(f":{port:04X}") and state == _ESTABLISHED
-            for place, state in ends
-        ]
+        is_open = _open_to(port) & _open_to(port)
         with self._lock:
             self.connections += 1
-            self.most_connections = max(self.most_connections, sum(is_open))
+            self.most_connections = max(self.most_connections, len(is_open))
 
 
-def _lines() -> list[str]:
-    return _CONNECTIONS.read_text().splitlines()[1:]
+def _open_to(port: int) -> set[tuple[str, str]]:
+    """Returns the two ends of each connection that somebody has open to a port."""
+    fields = (line.split() for line in _CONNECTIONS.read_text().splitlines()[1:])
+    return {
+        (own, other)
+        for _, own, other, state, *_ in fields
+        if other.endswith(f":{port:04X}") and state == _ESTABLISHED
+    }
 
 
 @dataclass(frozen=True)
