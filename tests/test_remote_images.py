@@ -207,11 +207,35 @@ def test_d40_an_image_out_of_reach_is_listed_and_the_run_goes_on(world: World) -
     assert failure["reason"].endswith("HTTP 503 Service Unavailable (try 1 of 1)")
 
 
-def test_a_metadata_store_leads_to_containers(world: World, emulator: Azurite) -> None:
+def write_query(world: World) -> None:
     query = {
         name: {"dataset": "d", "class": "elk", "label": ["deer"]} for name in NAMES
     }
     (world.base / "queried_images.json").write_text(json.dumps(query))
+
+
+def test_a_token_that_expires_while_detecting_fails_no_image(world: World) -> None:
+    write_query(world)
+
+    def harvest(place: str, url: str) -> int:
+        given = [str(world.base / "queried_images.json"), str(world.base / place)]
+        given += ["-c", str(world.base / place), "--run-detector", "--threads", "1"]
+        given += ["--detector", str(world.model), "--container-url", url]
+        return detect_and_crop.main(given)
+
+    with serving_folder(world.images, doorkeeper=closing_after(5, "OLD")) as web:
+        assert harvest("whole", f"{web.url}?sig=NEW") == 0
+        assert harvest("out", f"{web.url}?sig=OLD") == 1
+        assert not list((world.base / "out").rglob("d.json"))
+        web.asked.clear()
+        assert harvest("out", f"{web.url}?sig=NEW") == 0
+        assert len(web.asked) == len(NAMES) - 5
+    [whole], [out] = ((world.base / p).rglob("d.json") for p in ("whole", "out"))
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_metadata_store_leads_to_containers(world: World, emulator: Azurite) -> None:
+    write_query(world)
     below = {name.removeprefix("d/"): data for name, data in world.blobs().items()}
     url = emulator.container("dataset", below)
     entry = DatasetEntry(container=url)
