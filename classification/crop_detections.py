@@ -141,12 +141,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="the detector's name, for the crops' names; only needed where the "
         "detections JSON has no info.detector (default: unknown)",
     )
-    parser.add_argument(
-        "--save-full-images",
-        action="store_true",
-        help="keep images that are fetched from elsewhere in the first --images-dir, "
-        "which is made if missing",
-    )
+    places_flags.add_keeping(parser)
 
 
 def run(
@@ -261,20 +256,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = cli.parse(parser, Arguments(), argv)
     if not places_flags.places_of(args):
         parser.error("--images-dir says where the images are")
-    if args.save_full_images and not args.images_dir:
-        parser.error("--save-full-images needs --images-dir, where it keeps them")
+    keep = places_flags.kept_in(args, parser)
     job = cluster_flags.job_of(args, parser, "classification.crop_detections", argv)
     return cli.exit_code(
         run,
         args.detections_json,
         args.cropped_images_dir,
         logdir=args.logdir,
-        options=replace(_to_options(args), job=job),
+        options=replace(_to_options(args, keep), job=job),
     )
 
 
-def _to_options(args: Arguments) -> Options:
-    keep = Path(args.images_dir[0].where) if args.save_full_images else None
+def _to_options(args: Arguments, keep: Path | None) -> Options:
     images = places_flags.places_of(args)
     are_distant = any(place.is_remote for place in images)
     return Options(

@@ -313,12 +313,7 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         help="folder for the crops; made if missing (default: nothing is cropped)",
     )
     places_flags.add_places(group)
-    add(
-        "--save-full-images",
-        action="store_true",
-        help="keep images that are fetched from elsewhere in the first --images-dir, "
-        "which is made if missing",
-    )
+    places_flags.add_keeping(group)
 
 
 def run(paths: Paths, *, options: Options) -> None:
@@ -578,10 +573,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(
             "--shard is for a detector here; a service takes all (--batch-api)"
         )
-    if args.save_full_images and not args.images_dir:
-        parser.error("--save-full-images needs --images-dir, where it keeps them")
+    keep = places_flags.kept_in(args, parser)
     paths = _paths(args)
-    return cli.exit_code(run, paths, options=_options(args, version, paths))
+    return cli.exit_code(run, paths, options=_options(args, version, paths, keep))
 
 
 def _paths(args: Arguments) -> Paths:
@@ -595,10 +589,9 @@ def _paths(args: Arguments) -> Paths:
     )
 
 
-def _options(args: Arguments, version: str, paths: Paths) -> Options:
+def _options(args: Arguments, version: str, paths: Paths, keep: Path | None) -> Options:
     are_distant = any(place.is_remote for place in paths.images) or bool(paths.megadb)
     threads = flags.threads_of(args, are_distant=are_distant)
-    keep = Path(args.images_dir[0].where) if args.save_full_images else None
     is_here = args.run_detector and not args.batch_api
     is_remote = args.run_detector and bool(args.batch_api)
     return Options(

@@ -325,12 +325,7 @@ def _options(args: Arguments) -> Options:
         port=args.port,
         public_url=args.public_url,
         token_file=args.token_file,
-        work=batches.Work(
-            threshold=args.threshold,
-            batch_size=args.batch_size,
-            threads=args.loader_workers,
-            max_pixels=args.max_pixels,
-        ),
+        work=flags.work_of(args),
         engine=flags.engine_of(args),
         manner=places_flags.manner_of(args),
     )

@@ -6,14 +6,18 @@ import argparse
 from typing import Protocol
 
 from classification.runtime import cli, parallel
-from detection import detectors
+from detection import batches, detectors
+
+BOXES_ALONE = batches.Include()
 
 _MAX_IMAGE_SIZE_PX = 8192
 
 
 class SpeedArguments(Protocol):
-    """What ``add_speed`` puts into a namespace, and ``--trust-model``."""
+    """What ``add_speed`` puts into a namespace, and what else shapes a detector's work."""
 
+    threshold: float
+    max_pixels: int
     trust_model: bool
     batch_size: int
     loader_workers: int
@@ -86,4 +90,22 @@ def engine_of(args: SpeedArguments) -> detectors.Options:
         threads=args.ncores,
         image_size_px=args.image_size,
         head=args.head,
+    )
+
+
+def work_of(
+    args: SpeedArguments, include: batches.Include = BOXES_ALONE
+) -> batches.Work:
+    """Returns how the command line says that images are taken through the detector.
+
+    Args:
+        args: the command line.
+        include: what to say beside the boxes.
+    """
+    return batches.Work(
+        threshold=args.threshold,
+        batch_size=args.batch_size,
+        threads=args.loader_workers,
+        max_pixels=args.max_pixels,
+        include=include,
     )

@@ -594,12 +594,9 @@ def _paths(args: Arguments, images: str, output: Path) -> Paths:
 def _options(args: Arguments, model: str) -> Options:
     return Options(
         model=model,
-        work=batches.Work(
-            threshold=args.threshold,
-            batch_size=args.batch_size,
-            threads=args.loader_workers,
-            max_pixels=args.max_pixels,
-            include=batches.Include(
+        work=detector_flags.work_of(
+            args,
+            batches.Include(
                 size=args.include_image_size,
                 time=args.include_image_timestamp,
                 tags=args.include_exif_tags,

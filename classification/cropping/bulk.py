@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from classification.storage import ImageStore
 
 IMAGES, IMAGES_FAILED = "images", "images_failed"
-_AHEAD = 64
 CROPS, CROPS_EXISTING = "crops", "crops_existing"
 
 
@@ -148,9 +147,8 @@ def cut_missing(
     log.extra["images_failed_download_or_crop"] = failed
     cut = partial(_cut, place=place)
     missing = _find_missing(_without_alike(jobs, alike, log, failed), place, log)
-    # Results are small; one image that is fetched again and again holds up no others.
-    results = parallel.ordered_map(cut, missing, threads=place.threads, ahead=_AHEAD)
-    for result in results:
+    threads, ahead = place.threads, parallel.FAR_AHEAD
+    for result in parallel.ordered_map(cut, missing, threads=threads, ahead=ahead):
         _record(log, result)
         if result.failures:
             failed.append(result.image)

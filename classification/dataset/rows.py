@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from classification.artifacts.crops_left_out import CROP, IMAGE
 from classification.artifacts.dataset_csv import (
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from classification.artifacts.queried_images import QueriedImage
+    from classification.runtime.name_set import Names
 
 NOT_DETECTED = "the detection cache does not have it"
 DETECTOR_FAILED = "the detector failed"
@@ -32,14 +33,6 @@ AT_TEST_LOCATION = "it is at a test location of the test set that is taken over"
 
 # Position of a box in its image's list, and its confidence.
 Box: TypeAlias = tuple[int, float]
-
-
-class Names(Protocol):
-    """Says of a name whether it is there."""
-
-    def __contains__(self, name: str, /) -> bool:
-        """Says whether ``name`` is there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+
+class Names(Protocol):
+    """Names of files."""
+
+    def __contains__(self, name: str, /) -> bool:
+        """Says whether a name is one of them."""
+        ...
 
 
 class NameSet:

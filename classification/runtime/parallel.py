@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+# How far ahead of the caller threads may be where results are a few words each, so that one
+# item that takes long, as an image that is asked for again and again, holds up no others.
+FAR_AHEAD = 64
+
 _of_thread = threading.local()
 
 

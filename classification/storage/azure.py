@@ -19,7 +19,7 @@ from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import AccessError, StorageError
 from classification.storage import retrying
 from classification.storage.retrying import PassingError
-from classification.storage.web import IMAGE_PATIENCE, WebStore
+from classification.storage.web import WebStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
     from azure.storage.blob import ContainerClient
 
-    from classification.storage.digests import Md5
-    from classification.storage.retrying import Deadline, Patience
+    from classification.storage.retrying import Deadline
 
 T = TypeVar("T")
 
@@ -78,28 +77,12 @@ def with_token(url: str) -> str:
 
 
 class AzureContainerStore(WebStore):
-    """A container, or a folder in it; images are its blobs."""
+    """A container, or a folder in it; images are its blobs.
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        patience: Patience = IMAGE_PATIENCE,
-        md5: Md5 = "check",
-        may_ask: Callable[[str], bool] | None = None,
-    ) -> None:
-        """Names the container; nothing is asked until something is read.
-
-        Args:
-            url: ``https://<account>.blob.core.windows.net/<container>[/<folder>]``, and
-                the token behind a ``?``.
-            patience: how long an image is waited for, and how often it is tried.
-            md5: what to do about the MD5 that the service says of a blob; it knows those
-                of all that were uploaded in one piece.
-            may_ask: says which addresses may be asked for; all of them by default.
-        """
-        more = {} if may_ask is None else {"may_ask": may_ask}
-        super().__init__(url, patience=patience, md5=md5, **more)
+    Its address is ``https://<account>.blob.core.windows.net/<container>[/<folder>]``, with
+    the token behind a ``?``. The service says the MD5 of all blobs that were uploaded in one
+    piece.
+    """
 
     def names(self, below: str = "") -> Iterator[str]:
         """Yields the names of all images in the order of the alphabet, page by page.
@@ -133,7 +116,7 @@ class AzureContainerStore(WebStore):
 
     def _insist(self, container: str, attempt: Callable[[Deadline], T]) -> T:
         try:
-            return retrying.insist(f"{shown(container)}", attempt, self._patience)
+            return retrying.insist(shown(container), attempt, self._patience)
         except retrying.GaveUpError as error:
             raise StorageError(f"cannot list {shown(container)}: {error}") from None
 

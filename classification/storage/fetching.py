@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from classification.runtime import containment, parallel
 from classification.runtime.atomic import replacing
@@ -20,24 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from classification.artifacts.step_log import StepLog
+    from classification.runtime.name_set import Names
     from classification.storage import ImageStore
 
 IMAGES, EXISTING = "images", "images_existing"
 LINKED, FETCHED, FAILED = "images_linked", "images_fetched", "images_failed"
 _FAILED_NAMES = "images_failed_download"
 
-_AHEAD = 64
-
 # The disk is at fault, and no other file would fare better.
 _NO_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-
-
-class Names(Protocol):
-    """Names of files."""
-
-    def __contains__(self, name: str, /) -> bool:
-        """Says whether a name is one of them."""
-        ...
 
 
 class Errand(NamedTuple):
@@ -110,9 +101,8 @@ def fetch_missing(
     log.extra[_FAILED_NAMES] = []
     fetch = partial(_fetch, store=store, folder=folder)
     missing = _find_missing(errands, folder, log)
-    # Results are a few words each; one image that is tried again holds up no others.
-    results = parallel.ordered_map(fetch, missing, threads=threads, ahead=_AHEAD)
-    for result in results:
+    ahead = parallel.FAR_AHEAD
+    for result in parallel.ordered_map(fetch, missing, threads=threads, ahead=ahead):
         log.counts[LINKED] += result.how is _How.LINKED
         log.counts[FETCHED] += result.how is _How.FETCHED
         if result.reason:

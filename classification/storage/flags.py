@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from classification.runtime import cli
@@ -14,7 +15,6 @@ from classification.storage.web import IMAGE_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from classification.storage.digests import Md5
 
@@ -38,6 +38,12 @@ class PlaceArguments(RemoteArguments, Protocol):
     """What ``add_places`` puts into a namespace."""
 
     images_dir: list[Place]
+
+
+class KeepingArguments(PlaceArguments, Protocol):
+    """What ``add_places`` and ``add_keeping`` put into a namespace."""
+
+    save_full_images: bool
 
 
 def add_places(
@@ -97,6 +103,16 @@ def add_remote(
     add_manner(parser)
 
 
+def add_keeping(parser: argparse._ActionsContainer) -> None:
+    """Declares ``--save-full-images``, beside the flags of ``add_places``."""
+    parser.add_argument(
+        "--save-full-images",
+        action="store_true",
+        help="keep images that are fetched from elsewhere in the first --images-dir, "
+        "which is made if missing",
+    )
+
+
 def add_manner(parser: argparse._ActionsContainer) -> None:
     """Declares the flags that say how servers are asked."""
     parser.add_argument(
@@ -150,6 +166,18 @@ def distant_places_of(args: RemoteArguments) -> list[Place]:
     if not args.container_url and (url := azure.from_environment()):
         containers = [Place(url, is_container=True)]
     return [*args.base_url, *containers]
+
+
+def kept_in(args: KeepingArguments, parser: argparse.ArgumentParser) -> Path | None:
+    """Returns the folder that keeps images from elsewhere; None where none does.
+
+    Ends the command with a usage error where none is named that could.
+    """
+    if not args.save_full_images:
+        return None
+    if not args.images_dir:
+        parser.error("--save-full-images needs --images-dir, where it keeps them")
+    return Path(args.images_dir[0].where)
 
 
 def manner_of(args: MannerArguments, *, keep: Path | None = None) -> Manner:

@@ -13,6 +13,7 @@ from classification.storage.azure import AzureContainerStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from classification.runtime.name_set import Names
     from classification.storage import ImageStore
     from classification.storage.places import Place
     from classification.storage.retrying import Patience
@@ -27,14 +28,6 @@ class Holdings(Protocol):
         Raises:
             StorageError: it cannot be told; never taken for "no".
         """
-        ...
-
-
-class Names(Protocol):
-    """Names of files."""
-
-    def __contains__(self, name: str, /) -> bool:
-        """Says whether a name is one of them."""
         ...
 
 
