@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; a link is followed to the file behind it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     and the temporary file is gone. Missing parent folders are made.
 
     Args:
-        path: the file to write.
+        path: the file to write, or a link to it, which stays a link.
         sync: flush to the disk before the rename; only files that are written by
             the thousand, such as crops, may leave this to the system.
 
     Raises:
         StorageError: the folder cannot be written, the disk is full, or ``path`` is
-            a folder, a device or a pipe.
+            a folder, a device, a pipe or a stream such as /dev/stdout.
     """
     waiting = _WAITING.get()
     try:
-        _refuse_special(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file, temporary = _open_temporary(path)
+        target = destination(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file, temporary = _open_temporary(target)
         with _gone_on_failure(temporary, file):
             yield file
             file.flush()
@@ -49,9 +49,9 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_UMASK)
             if waiting is None:
-                _appear(temporary, path, file, sync=sync)
+                _appear(temporary, target, file, sync=sync)
         if waiting is not None:
-            waiting.append((temporary, path, file))
+            waiting.append((temporary, target, file))
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -163,10 +163,25 @@ def _appear(temporary: Path, path: Path, file: BinaryIO, *, sync: bool) -> None:
         _sync_folder(path.parent)
 
 
-def _refuse_special(path: Path) -> None:
-    # The rename would put a plain file in the place of /dev/null or of a pipe.
-    if path.exists() and not path.is_file():
-        raise StorageError(f"cannot write {path}: not a plain file")
+def destination(path: Path) -> Path:
+    """Return the file that writing ``path`` changes: what its links lead to.
+
+    Raises:
+        StorageError: it is a folder, a device, a pipe, a stream such as /dev/stdout,
+            also where that leads to a plain file, or a circle of links.
+    """
+    place = path
+    for _ in range(_MOST_LINKS):
+        folder = os.path.realpath(place.parent)
+        if folder in {"/dev", "/dev/fd"} or folder.startswith("/proc/"):
+            break
+        place = Path(folder, place.name)
+        if not place.is_symlink():
+            if place.exists() and not place.is_file():
+                break
+            return place
+        place = place.parent / place.readlink()
+    raise StorageError(f"cannot write {path}: not a plain file")
 
 
 def _read_umask() -> int:
@@ -178,6 +193,7 @@ def _read_umask() -> int:
 # What waits for the end of ``together``; None outside of it.
 _WAITING: ContextVar[list[_Waiting] | None] = ContextVar("_WAITING", default=None)
 _TAKEN = "another run is writing it, or the disk knows no locks"
+_MOST_LINKS = 40  # as many as Linux follows
 _CAN_LOCK = importlib.util.find_spec("fcntl") is not None
 _UMASK = _read_umask()  # once, at import: reading it is not thread-safe
 

@@ -7,13 +7,13 @@ import hashlib
 import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from classification.runtime.errors import HeldError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # A link is not followed: whoever can put one there would choose what is written over.
 _FLAGS = (
@@ -29,7 +29,7 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Keeps every other run that asks for ``path`` out, until the block ends.
 
     For a file that is read, changed and replaced as a whole. What is locked is a file of
-    its own beside it, ``.<name>.lock``, since ``path`` itself changes hands; it is gone
+    its own beside it (beside what a link leads to), ``.<name>.lock``, since ``path`` itself changes hands; it is gone
     after the block, and one that a killed run left does no harm.
 
     Args:
@@ -40,7 +40,8 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
         HeldError: another run is at it, and it is not waited for.
         StorageError: the folder cannot be written.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    behind = Path(os.path.realpath(path))
+    lock = behind.with_name(f".{behind.name}.lock")
     busy = f"another run is writing {path}; wait for it to end"
     with _open_waiting(lock, busy) if wait else open_locked(lock, busy=busy):
         try:

@@ -95,6 +95,72 @@ def test_a_folder_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["folder", "pipe"]
 
 
+def test_what_a_link_leads_to_is_replaced_in_its_own_folder(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "real").write_bytes(b"old")
+    (tmp_path / "second").symlink_to("first")
+    (tmp_path / "first").symlink_to(Path("disk", "real"))
+    with replacing(tmp_path / "second") as file:
+        file.write(b"new")
+        assert len(names(disk)) == 2
+    assert (disk / "real").read_bytes() == b"new"
+    assert (tmp_path / "second").readlink() == Path("first")
+    assert (tmp_path / "first").readlink() == Path("disk", "real")
+    assert names(disk) == ["real"]
+    assert names(tmp_path) == ["disk", "first", "second"]
+
+
+def test_what_a_dangling_link_leads_to_is_made_there(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "new" / "file")
+    with replacing(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "new" / "file").read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_circle_of_links_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with (
+        pytest.raises(StorageError, match="not a plain file"),
+        replacing(tmp_path / "a"),
+    ):
+        pass
+    assert (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.parametrize("stream", ["/dev/stdout", "/dev/stderr", "/dev/fd/1"])
+def test_a_stream_is_no_file_even_where_it_leads_to_one(
+    tmp_path: Path, stream: str
+) -> None:
+    (tmp_path / "link").symlink_to(stream)
+    program = f"""
+from pathlib import Path
+from classification.runtime.atomic import replacing
+from classification.runtime.errors import StorageError
+for path in {stream!r}, "link", "/dev/null":
+    try:
+        with replacing(Path(path)) as file:
+            file.write(b"new")
+    except StorageError:
+        continue
+    raise SystemExit(9)
+"""
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            stdout=out,
+            stderr=out,
+            check=False,
+        )
+    assert done.returncode == 0, (tmp_path / "out").read_text()
+    assert names(tmp_path) == ["link", "out"]
+    assert Path(stream).exists()
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
