@@ -42,12 +42,13 @@ def test_every_room_of_classification_is_in_the_newcomers_table() -> None:
             assert f"``{name}/``" in table, room
 
 
-def test_every_module_has_a_test_module_of_its_name() -> None:
-    tested = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+def test_every_module_has_a_test_module_at_its_place() -> None:
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             if path.stem != "__init__":
-                assert f"test_{path.stem.removeprefix('_')}.py" in tested, path
+                folder = ROOT / "tests" / path.parent.relative_to(ROOT)
+                name = f"test_{path.stem.removeprefix('_')}.py"
+                assert (folder / name).is_file(), path
 
 
 # Functions of others that write to a path they are given, by their last name.

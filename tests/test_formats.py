@@ -268,7 +268,18 @@ FORMATS = [
         lambda source, copy: evaluation.write(copy, evaluation.read(source)),
     ),
 ]
-by_golden = pytest.mark.parametrize("file_format", FORMATS, ids=lambda f: f.golden)
+
+
+def for_each(formats: list[Format]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("file_format", formats, ids=lambda f: f.golden)
+
+
+by_golden = for_each(FORMATS)
+# A text table that ends early is a shorter table.
+by_golden_with_an_end = for_each(
+    [f for f in FORMATS if f.golden.endswith((".json", ".gz", ".npz"))]
+)
+by_golden_json = for_each([f for f in FORMATS if f.golden.endswith(".json")])
 
 
 def packed(path: Path, content: bytes) -> bytes:
@@ -291,7 +302,7 @@ def test_golden_file_round_trips_byte_for_byte(
 ) -> None:
     file_format.read(file_format.path)
     if file_format.rewrite is None:
-        pytest.skip("only people write this format")
+        return  # only people write this format
     copy = tmp_path / file_format.golden
     file_format.rewrite(file_format.path, copy)
     assert unpacked(copy) == unpacked(file_format.path)
@@ -320,14 +331,12 @@ def test_what_is_no_such_file_is_refused(
     refuse(file_format, path)
 
 
-@by_golden
+@by_golden_with_an_end
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_truncated_json_file_is_refused(
+def test_a_truncated_file_is_refused(
     file_format: Format, share: float, tmp_path: Path
 ) -> None:
     content = file_format.path.read_bytes()
-    if not file_format.golden.endswith((".json", ".gz", ".npz")):
-        pytest.skip("a text table that ends early is a shorter table")
     path = tmp_path / file_format.golden
     path.write_bytes(content[: int(len(content) * share)])
     refuse(file_format, path)
@@ -343,14 +352,12 @@ def test_a_missing_file_and_a_folder_are_refused(
     refuse(file_format, path)
 
 
-@by_golden
+@by_golden_json
 @pytest.mark.parametrize("value", [None, 7, "x", [], {}, [[]], {"x": 1}, True, -1.5])
 def test_any_value_of_another_type_is_refused_or_read(
     file_format: Format, value: object, tmp_path: Path
 ) -> None:
     """Puts ``value`` in the place of every value of a JSON golden file in turn."""
-    if not file_format.golden.endswith(".json"):
-        pytest.skip("not JSON")
     path = tmp_path / file_format.golden
     for document in replaced(json.loads(file_format.path.read_bytes()), value):
         path.write_text(json.dumps(document), encoding="utf-8")

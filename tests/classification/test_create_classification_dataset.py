@@ -583,6 +583,25 @@ def test_priorities_of_a_label_are_tested_on(base: Path, method: str) -> None:
     assert shares[1] > (shares[0] if method == "random" else 0.8)
 
 
+def test_labels_that_block_each_other_are_named(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Any two can be in all three splits; all of them cannot.
+    locations = {"bear": "012", "cat": "013", "deer": "023"}
+    rows = [
+        CropRow(f"d/{label}{place}", "d", place, label, 1.0, label)
+        for label, places in locations.items()
+        for place in places
+    ]
+    dataset_csv.write(base / "run/classification_ds.csv", rows)
+    assert run(SPLITS) == 0
+    assert "these block each other: bear, cat, deer\n" in capsys.readouterr().err
+    (log,) = (base / "run").glob("create_classification_dataset_log_*.json")
+    document = json.loads(log.read_bytes())
+    assert document["blocking"] == [["bear", "cat", "deer"]]
+    assert len(document["missing"]) == 1
+
+
 def test_a_single_location_cannot_be_split(
     base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

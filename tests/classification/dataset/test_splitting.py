@@ -7,7 +7,7 @@ import pytest
 
 from classification.dataset.counts import FREE, Fractions
 from classification.dataset.splitting import Method, choose
-from tests.classification.dataset.worlds import scattered
+from tests.classification.dataset.worlds import scattered, to_counts
 
 FRACTIONS = Fractions(0.2, 0.2)
 
@@ -29,10 +29,21 @@ def test_the_order_of_places_does_not_matter(method: Method) -> None:
     assert not (one.split == FREE).any()
 
 
+# Each label is at three of the places, and any two labels can be in all three splits; for
+# all of them, places 1, 2 and 3 would have to be in one split and in three.
+BLOCKED = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]])
+
+
 def test_balanced_names_what_blocks() -> None:
-    counts = scattered(0, 3, 1, 1.0)
-    crops = np.array([[1, 1], [1, 0], [1, 1], [0, 1]])
-    counts = replace(scattered(0, 4, 2, 1.0), crops=crops, locations=crops)
+    counts = to_counts(BLOCKED)
     choice = choose(counts, FRACTIONS, method=Method.BALANCED, seed=0)
     assert choice.proven
-    assert bool(choice.missing) == bool(choice.blocking)
+    assert len(choice.missing) == 1
+    assert choice.blocking == (counts.labels,)
+
+
+def test_balanced_names_nothing_where_each_label_is_everywhere() -> None:
+    counts = to_counts(BLOCKED[:, :2])
+    choice = choose(counts, FRACTIONS, method=Method.BALANCED, seed=0)
+    assert choice.missing == ()
+    assert choice.blocking == ()

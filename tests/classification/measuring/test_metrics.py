@@ -144,6 +144,11 @@ def test_calibration_error_is_what_its_definition_says(seed: int, bins: int) -> 
     assert found == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_border_is_of_the_lower_bin() -> None:
+    borders = np.array([[0.0], [0.25], [0.26], [0.5], [1.0]])
+    assert metrics.confidence_bins(borders, 4).tolist() == [0, 0, 1, 1, 3]
+
+
 def test_a_sure_classifier_that_is_always_right_has_no_calibration_error() -> None:
     sure = np.eye(3, dtype=np.float32)
     assert metrics.calibration_error(sure, np.arange(3)) == 0
