@@ -87,6 +87,7 @@ INTO_REPLACING = "into the file of replacing"
 APPENDED = "records with checks; a torn end is cut off"
 # Where a file is written otherwise than by ``atomic.replacing``, and why that is right.
 OTHERWISE = {
+    ("classification/artifacts/crop_record.py", "os.open"): "read only",
     ("classification/artifacts/_npz.py", "ZipFile w"): INTO_REPLACING,
     ("classification/artifacts/_npz.py", "open w"): INTO_REPLACING,
     ("classification/artifacts/image_table.py", "ParquetWriter"): INTO_REPLACING,
