@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from classification.storage.local import Stamp
+    from classification.runtime.contents import Stamp
 
 _VERSION = 1
 _INDEX, _PIXELS = ".index", ".pixels"
@@ -144,7 +144,7 @@ class CropCache:
         if segment < 0:
             return None
         _, height, width, offset, modified, size, _ = self._records[row].item()
-        if (modified, size) != stamp:
+        if (modified, size) != (stamp.modified, stamp.size):
             return None
         pixels = self._mapped[segment][offset : offset + 3 * height * width]
         return pixels.reshape(height, width, 3)
@@ -275,7 +275,9 @@ def _ends(records: NDArray[np.void]) -> NDArray[np.int64]:
 
 def _record(row: int, pixels: NDArray[np.uint8], offset: int, stamp: Stamp) -> bytes:
     height, width, _ = pixels.shape
-    record = np.array((row, height, width, offset, *stamp, 0), _RECORD)
+    record = np.array(
+        (row, height, width, offset, stamp.modified, stamp.size, 0), _RECORD
+    )
     record["check"] = zlib.crc32(record.tobytes()[:_CHECKED_BYTES])
     return record.tobytes()
 

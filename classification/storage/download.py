@@ -99,7 +99,21 @@ def read(
     md5: Md5 = "check",
     may_ask: Callable[[str], bool] = anywhere,
 ) -> bytes:
-    """Returns what is at ``url``.
+    """Returns what is at ``url``; see ``load``."""
+    return load(url, max_bytes=max_bytes, patience=patience, md5=md5, may_ask=may_ask)[
+        0
+    ]
+
+
+def load(
+    url: str,
+    *,
+    max_bytes: int,
+    patience: Patience = DEFAULT_PATIENCE,
+    md5: Md5 = "check",
+    may_ask: Callable[[str], bool] = anywhere,
+) -> tuple[bytes, Mapping[str, str]]:
+    """Return what is at ``url``, and the head of the answer.
 
     Args:
         url: of http or https; it may hold a token, which no message shows.
@@ -138,10 +152,26 @@ def exists(
         AccessError: the server lets nobody in with this token, or without one.
     """
     try:
-        _insist(url, partial(_ask_once, url, patience, may_ask), patience)
+        head(url, patience=patience, may_ask=may_ask)
     except MissingError:
         return False
     return True
+
+
+def head(
+    url: str,
+    *,
+    patience: Patience = DEFAULT_PATIENCE,
+    may_ask: Callable[[str], bool] = anywhere,
+) -> Mapping[str, str]:
+    """Return the head of the answer for ``url``, without its body.
+
+    Raises:
+        AccessError: the server lets nobody in with this token, or without one.
+        MissingError: there is nothing.
+        DownloadError: it cannot be told.
+    """
+    return _insist(url, partial(_ask_once, url, patience, may_ask), patience)
 
 
 def _insist(url: str, attempt: Callable[[Deadline], T], patience: Patience) -> T:
@@ -183,7 +213,7 @@ def _read_once(  # noqa: PLR0913 - those of ``read``
     patience: Patience,
     md5: Md5,
     may_ask: Callable[[str], bool],
-) -> bytes:
+) -> tuple[bytes, Mapping[str, str]]:
     data = bytearray()
     with _reasons(url), _open(url, patience, may_ask) as answer:
         for chunk in _receive(answer, patience, deadline, with_bar=False):
@@ -194,7 +224,7 @@ def _read_once(  # noqa: PLR0913 - those of ``read``
             raise PassingError("nothing came")
         if md5 != "off":
             _check_md5(url, data, answer.headers, is_required=md5 == "require")
-    return bytes(data)
+    return bytes(data), answer.headers
 
 
 def _check_md5(
@@ -211,14 +241,14 @@ def _check_md5(
 
 def _ask_once(
     url: str, patience: Patience, may_ask: Callable[[str], bool], _: Deadline
-) -> None:
+) -> Mapping[str, str]:
     with _reasons(url):
         try:
-            with _open(url, patience, may_ask, method="HEAD"):
-                return
+            with _open(url, patience, may_ask, method="HEAD") as answer:
+                return answer.headers
         except _NoHeadError:
-            with _open(url, patience, may_ask):
-                return
+            with _open(url, patience, may_ask) as answer:
+                return answer.headers
 
 
 class _NoHeadError(Exception):

@@ -141,6 +141,16 @@ def add_manner(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_verify(parser: argparse._ActionsContainer) -> None:
+    """Declare ``--verify``, the same in every command that takes results of images up again."""
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare the bytes of all images with those of the earlier run, not only "
+        "their size and time",
+    )
+
+
 def _folder(text: str) -> Place:
     place = places.parse(text)
     if place.is_remote:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from classification.runtime.errors import AbsentError
+from classification.storage import ImageStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from classification.storage import ImageStore
+    from classification.runtime.contents import Stamp
+
+T = TypeVar("T")
 
 
-class LayeredStore:
+class LayeredStore(ImageStore):
     """Stores in the order in which they are asked.
 
     An image is read from the first that has a file of its name. If it cannot be used
@@ -23,12 +26,19 @@ class LayeredStore:
         """Takes the stores; with none, there are no images."""
         self._stores = tuple(stores)
 
-    def read(self, name: str) -> bytes:
-        """Returns the bytes of the image ``name``; see ``ImageStore.read``."""
+    def load(self, name: str) -> tuple[bytes, Stamp | None]:
+        """Return the image's bytes and stamp; see ``ImageStore.load``."""
+        return self._first(lambda store: store.load(name))
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the stamp in the store that has it; see ``ImageStore.stamp``."""
+        return self._first(lambda store: store.stamp(name))
+
+    def _first(self, ask: Callable[[ImageStore], T]) -> T:
         absent = AbsentError("no such file")
         for store in self._stores:
             try:
-                return store.read(name)
+                return ask(store)
             except AbsentError as error:
                 absent = error
         raise absent

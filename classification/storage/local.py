@@ -6,9 +6,10 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import NamedTuple
 
+from classification.runtime.contents import Stamp
 from classification.runtime.errors import AbsentError, ItemError, StorageError
+from classification.storage import ImageStore
 
 # Far above any photograph; a disk image named .jpg must not fill memory.
 MAX_BYTES = 1 << 28
@@ -17,19 +18,7 @@ MAX_BYTES = 1 << 28
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-class Stamp(NamedTuple):
-    """When a file was last written, and how long it is.
-
-    Attributes:
-        modified: nanoseconds since 1970.
-        size: in bytes.
-    """
-
-    modified: int
-    size: int
-
-
-class LocalStore:
+class LocalStore(ImageStore):
     """A folder; names are paths relative to it, and none leads out of it.
 
     A link that lies in the folder is followed wherever it leads: who put it there may
@@ -40,21 +29,13 @@ class LocalStore:
         """Names the folder; it need not exist until something is read."""
         self.root = root
 
-    def read(self, name: str) -> bytes:
-        """Returns the bytes of ``root/name``; see ``ImageStore.read``."""
-        return read_file(_inside(self.root, name))
+    def load(self, name: str) -> tuple[bytes, Stamp]:
+        """Return the bytes of ``root/name``, and its stamp; see ``ImageStore.load``."""
+        return load_file(_inside(self.root, name))
 
     def stamp(self, name: str) -> Stamp:
-        """Returns what changes when ``root/name`` is replaced.
-
-        Raises:
-            ItemError: it is missing, or cannot be looked at.
-        """
-        try:
-            status = _inside(self.root, name).stat()
-        except (OSError, ValueError) as error:
-            raise _failure_of(error) from error
-        return Stamp(status.st_mtime_ns, status.st_size)
+        """Return the stamp of ``root/name``; see ``ImageStore.stamp``."""
+        return stamp_file(_inside(self.root, name))
 
     def exists(self, name: str) -> bool:
         """Says whether ``root/name`` is a file; see ``ImageStore.exists``."""
@@ -77,8 +58,32 @@ def _inside(root: Path, name: str) -> Path:
     return root / path
 
 
+def stamp_file(path: Path) -> Stamp:
+    """Return what changes when a file is replaced.
+
+    Raises:
+        ItemError: it is missing, or cannot be looked at.
+    """
+    try:
+        return _stamp_of(path.stat())
+    except (OSError, ValueError) as error:
+        raise _failure_of(error) from error
+
+
+def _stamp_of(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
 def read_file(path: Path) -> bytes:
-    """Reads a plain, non-empty file; never waits on a pipe or a device.
+    """Returns the bytes of a file; see ``load_file``."""
+    return load_file(path)[0]
+
+
+def load_file(path: Path) -> tuple[bytes, Stamp]:
+    """Read a plain, non-empty file; never wait on a pipe or a device.
+
+    Returns:
+        Its bytes, and its stamp from before they were read.
 
     Raises:
         ItemError: it is missing, empty, larger than ``MAX_BYTES``, a folder, a pipe,
@@ -89,7 +94,8 @@ def read_file(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise _failure_of(error) from error
     try:
-        _check(os.fstat(handle))
+        status = os.fstat(handle)
+        _check(status)
         # Unbuffered: the whole file is read at once.
         with os.fdopen(handle, "rb", buffering=0, closefd=False) as file:
             data = file.readall()
@@ -99,7 +105,7 @@ def read_file(path: Path) -> bytes:
         os.close(handle)
     if not data:
         raise ItemError("empty file")
-    return data
+    return data, _stamp_of(status)
 
 
 def _check(status: os.stat_result) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from classification.runtime.errors import (
     AccessError,
@@ -11,14 +11,19 @@ from classification.runtime.errors import (
     StorageError,
     UnreachableError,
 )
+from classification.storage import ImageStore
 
 if TYPE_CHECKING:
-    from classification.storage import ImageStore
+    from collections.abc import Callable
+
+    from classification.runtime.contents import Stamp
+
+T = TypeVar("T")
 
 IN_A_ROW = 25  # a bad connection loses some images, and a broken one all
 
 
-class LenientStore:
+class LenientStore(ImageStore):
     """A store that may fail to answer now and then, which is then the image's failure.
 
     So many images in a row without an answer are a failure of the store. Whether an
@@ -32,8 +37,8 @@ class LenientStore:
         self._in_a_row = 0
         self._lock = threading.Lock()
 
-    def read(self, name: str) -> bytes:
-        """Returns the bytes of the image ``name``; see ``ImageStore.read``.
+    def load(self, name: str) -> tuple[bytes, Stamp | None]:
+        """Return the image's bytes and stamp; see ``ImageStore.load``.
 
         Raises:
             UnreachableError: the store gave no answer for this image.
@@ -41,8 +46,15 @@ class LenientStore:
             AccessError: it lets nobody in.
             StorageError: it gave no answer for many images in a row.
         """
+        return self._ask(lambda: self._store.load(name))
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the image's stamp; raises as ``load`` does."""
+        return self._ask(lambda: self._store.stamp(name))
+
+    def _ask(self, question: Callable[[], T]) -> T:
         try:
-            data = self._store.read(name)
+            answer = question()
         except AccessError:
             raise
         except StorageError as error:
@@ -52,7 +64,7 @@ class LenientStore:
             self._in_a_row = 0
             raise
         self._in_a_row = 0
-        return data
+        return answer
 
     def exists(self, name: str) -> bool:
         """Says whether the store has the image; see ``ImageStore.exists``."""

@@ -13,12 +13,12 @@ from classification.artifacts import image_list, layout
 from classification.artifacts.batch_request import MOST_IMAGES
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import AccessError, ArtifactError, ItemError
-from classification.storage import download
+from classification.storage import ImageStore, download
 from classification.storage.anywhere import DEFAULT_MANNER
 from classification.storage.azure import AzureContainerStore
 from classification.storage.download import DownloadError, NoAnswerError
-from classification.storage.local import read_file
-from classification.storage.web import WebStore, read_url
+from classification.storage.local import load_file, stamp_file
+from classification.storage.web import WebStore, load_url, stamp_url
 from detection import image_files
 from detection.image_files import ImageFile, ImageList
 from detection.service.admission import RefusedError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from classification.artifacts.batch_request import BatchRequest
+    from classification.runtime.contents import Stamp
     from classification.storage.places import Manner
     from detection.service.admission import Admission
 
@@ -146,7 +147,7 @@ def _fetch_list(url: str, admission: Admission, manner: Manner) -> list[str]:
     return images
 
 
-class AdmittedStore:
+class AdmittedStore(ImageStore):
     """The images of a request, by path or address; reads nothing that is not let in."""
 
     def __init__(self, place: str, admission: Admission, manner: Manner) -> None:
@@ -165,17 +166,26 @@ class AdmittedStore:
             else None
         )
 
-    def read(self, name: str) -> bytes:
-        """Returns the bytes of an image; see ``ImageStore.read``."""
+    def load(self, name: str) -> tuple[bytes, Stamp | None]:
+        """Return the bytes and stamp of an image; see ``ImageStore.load``."""
         if self._web is not None:
-            return self._web.read(name)
+            return self._web.load(name)
         if not self._prefix and is_address(name):
             may_ask = self._admission.may_ask
             manner = self._manner
-            return read_url(
+            return load_url(
                 name, patience=manner.patience, md5=manner.md5, may_ask=may_ask
             )
-        return read_file(self._resolve(name))
+        return load_file(self._resolve(name))
+
+    def stamp(self, name: str) -> Stamp | None:
+        """Return the stamp of an image; see ``ImageStore.stamp``."""
+        if self._web is not None:
+            return self._web.stamp(name)
+        if not self._prefix and is_address(name):
+            may_ask = self._admission.may_ask
+            return stamp_url(name, patience=self._manner.patience, may_ask=may_ask)
+        return stamp_file(self._resolve(name))
 
     def exists(self, name: str) -> bool:
         """Says whether there is such an image; see ``ImageStore.exists``."""

@@ -14,6 +14,7 @@ from classification.runtime.errors import (
     StorageError,
     UnreachableError,
 )
+from classification.storage import ImageStore
 from classification.storage.local import LocalStore
 from tests.world import jpeg_bytes, photograph
 
@@ -115,8 +116,11 @@ def test_a_missing_image_is_nonexistent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [UnreachableError("HTTP 503"), ItemError("HTTP 403")])
 def test_d10_what_cannot_be_told_is_not_taken_for_missing(error: Exception) -> None:
-    class Closed:
-        def read(self, _: str) -> bytes:
+    class Closed(ImageStore):
+        def load(self, _: str) -> tuple[bytes, None]:
+            raise error
+
+        def stamp(self, _: str) -> None:
             raise error
 
         def exists(self, _: str) -> bool:
@@ -127,8 +131,11 @@ def test_d10_what_cannot_be_told_is_not_taken_for_missing(error: Exception) -> N
 
 
 def test_a_closed_door_is_no_images_fault() -> None:
-    class Shut:
-        def read(self, _: str) -> bytes:
+    class Shut(ImageStore):
+        def load(self, _: str) -> tuple[bytes, None]:
+            raise ItemError("HTTP 403")
+
+        def stamp(self, _: str) -> None:
             raise ItemError("HTTP 403")
 
         def exists(self, _: str) -> bool:

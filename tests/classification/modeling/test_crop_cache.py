@@ -12,8 +12,8 @@ import pytest
 
 from classification.modeling import crop_cache
 from classification.modeling.crop_cache import CropCache
+from classification.runtime.contents import Stamp
 from classification.runtime.errors import StorageError
-from classification.storage.local import Stamp
 from tests.commands import ROOT
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_a_crop_that_was_replaced_is_made_again(tmp_path: Path) -> None:
     with CropCache(tmp_path, ROWS) as cache:
         fill(cache, range(2))
         cache.refresh()
-        newer = Stamp(STAMP.modified + 1, STAMP.size)
+        newer = STAMP._replace(modified=STAMP.modified + 1)
         assert cache.get(0, newer) is None
         assert cache.get(0, STAMP._replace(size=3)) is None
         cache.put(0, newer, pixels(7))

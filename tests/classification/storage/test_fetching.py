@@ -10,7 +10,7 @@ import pytest
 from classification.artifacts.step_log import StepLog
 from classification.runtime import atomic
 from classification.runtime.errors import ItemError, StorageError
-from classification.storage import fetching
+from classification.storage import ImageStore, fetching
 from classification.storage.fetching import Errand, Folder, fetch_missing
 from classification.storage.local import LocalStore
 from classification.storage.outage import LenientStore
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
     from pathlib import Path
 
-    from classification.storage import ImageStore
 
-
-class Fleeting:
+class Fleeting(ImageStore):
     """A store that does not answer for some images."""
 
     def __init__(self, silent: Container[str]) -> None:
         self._silent = silent
 
-    def read(self, name: str) -> bytes:
+    def load(self, name: str) -> tuple[bytes, None]:
         if name in self._silent:
             raise StorageError("no answer in time")
-        return name.encode()
+        return name.encode(), None
+
+    def stamp(self, name: str) -> None:
+        raise NotImplementedError
 
     def exists(self, name: str) -> bool:
         raise NotImplementedError
@@ -136,10 +137,13 @@ def test_a_few_without_an_answer_are_listed(tmp_path: Path) -> None:
 def test_images_are_fetched_side_by_side(tmp_path: Path) -> None:
     together = threading.Barrier(4, timeout=10)
 
-    class Waiting:
-        def read(self, name: str) -> bytes:
+    class Waiting(ImageStore):
+        def load(self, name: str) -> tuple[bytes, None]:
             together.wait()
-            return name.encode()
+            return name.encode(), None
+
+        def stamp(self, name: str) -> None:
+            raise NotImplementedError
 
         def exists(self, name: str) -> bool:
             raise ItemError(name)

@@ -87,12 +87,31 @@ def test_an_image_is_its_bytes(store: ImageStore, name: str) -> None:
     assert store.exists(f"d/{name}")
 
 
+def test_a_stamp_is_that_of_the_bytes_and_changes_with_them(
+    store: ImageStore, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    data, before = store.load("d/a/b c.jpg")
+    assert data == store.read("d/a/b c.jpg")
+    assert before is not None
+    assert before == store.stamp("d/a/b c.jpg")
+    assert before.size == len(data)
+    (folder / "a/b c.jpg").write_bytes(b"other bytes")
+    if isinstance(store, AzureContainerStore):
+        emulator: Azurite = request.getfixturevalue("emulator")
+        emulator.container("stores", {"d/a/b c.jpg": b"other bytes"})
+    changed, after = store.load("d/a/b c.jpg")
+    assert changed == b"other bytes"
+    assert before != after == store.stamp("d/a/b c.jpg")
+
+
 @pytest.mark.parametrize("name", ["d/missing.jpg", "d/none/missing.jpg"])
 def test_a_missing_image_has_a_reason_and_does_not_exist(
     store: ImageStore, name: str
 ) -> None:
     with pytest.raises(ItemError, match=r"^no such file$"):
         store.read(name)
+    with pytest.raises(ItemError, match=r"^no such file$"):
+        store.stamp(name)
     assert not store.exists(name)
 
 
@@ -106,6 +125,8 @@ def test_a_missing_image_has_a_reason_and_does_not_exist(
 def test_no_name_leaves_the_store(store: ImageStore, name: str) -> None:
     with pytest.raises(ItemError):
         store.read(name)
+    with pytest.raises(ItemError):
+        store.stamp(name)
     assert not store.exists(name)
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from classification.runtime.errors import ItemError, StorageError, UnreachableError
+from classification.storage import ImageStore
 from classification.storage.layered import LayeredStore
 from classification.storage.local import LocalStore
 from classification.storage.web import WebStore
@@ -49,9 +50,12 @@ def test_what_no_store_has_is_missing(layers: LayeredStore) -> None:
 
 
 def test_a_store_without_an_answer_is_not_passed_over(tmp_path: Path) -> None:
-    class Silent:
-        def read(self, _: str) -> bytes:
-            raise UnreachableError("HTTP 503")
+    class Silent(ImageStore):
+        def load(self, name: str) -> tuple[bytes, None]:
+            raise UnreachableError(f"{name}: HTTP 503")
+
+        def stamp(self, name: str) -> None:
+            raise UnreachableError(f"{name}: HTTP 503")
 
         def exists(self, _: str) -> bool:
             raise StorageError("HTTP 503")
