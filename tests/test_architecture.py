@@ -90,6 +90,7 @@ OTHERWISE = {
     ("classification/artifacts/crop_record.py", "os.open"): "read only",
     ("classification/artifacts/_npz.py", "ZipFile w"): INTO_REPLACING,
     ("classification/artifacts/_npz.py", "open w"): INTO_REPLACING,
+    ("classification/artifacts/image_contents.py", "GzipFile wb"): INTO_REPLACING,
     ("classification/artifacts/image_table.py", "ParquetWriter"): INTO_REPLACING,
     ("classification/artifacts/predictions.py", "GzipFile wb"): INTO_REPLACING,
     ("classification/cropping/harvest.py", "save"): "into memory",

@@ -27,6 +27,7 @@ from classification.artifacts import (
     detections,
     detector_calibration,
     evaluation,
+    image_contents,
     image_counts,
     image_entries,
     image_list,
@@ -105,6 +106,15 @@ def rewrite_predictions(source: Path, copy: Path) -> None:
     predictions.write(copy, file.categories, batches)
 
 
+def read_image_contents(path: Path) -> object:
+    return list(image_contents.read(path).images())
+
+
+def rewrite_image_contents(source: Path, copy: Path) -> None:
+    record = image_contents.read(source)
+    image_contents.write(copy, record.header, record.images())
+
+
 def rewrite_crops_left_out(source: Path, copy: Path) -> None:
     with crops_left_out.writing(copy) as table:
         table.writerows(crops_left_out.read(source))
@@ -113,6 +123,9 @@ def rewrite_crops_left_out(source: Path, copy: Path) -> None:
 FORMATS = [
     Format("detections.json", read_detections, rewrite_detections),
     Format("detection_cache.json", read_cache),  # as the original wrote it
+    Format(
+        "detections.json.images.jsonl.gz", read_image_contents, rewrite_image_contents
+    ),
     Format("batch_response.json", batch_response.read),
     Format(
         "detect_and_crop_tasks.json",
