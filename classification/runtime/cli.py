@@ -7,21 +7,26 @@ the same flag everywhere, whichever spelling the parser declares.
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
 import math
 import os
 import re
+import signal
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from classification.runtime import parallel
+from classification.runtime import parallel, streams
 from classification.runtime.addresses import redacted
 from classification.runtime.errors import PipelineError, TooManyFailuresError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
 EXIT_OK = 0
 EXIT_FAILED = 1  # PipelineError: the user can act on it
@@ -31,6 +36,7 @@ EXIT_TOO_MANY_FAILURES = 4  # TooManyFailuresError
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 _LONGEST_LINE = 2000
+_INTERRUPTED = "interrupted; finished items are kept, run again to go on"
 
 P = ParamSpec("P")
 ArgumentsT = TypeVar("ArgumentsT", bound=argparse.Namespace)
@@ -260,6 +266,7 @@ def parse(
     parser: argparse.ArgumentParser, arguments: ArgumentsT, argv: Sequence[str] | None
 ) -> ArgumentsT:
     """Fills ``arguments`` from the command line and turns on logging to stderr."""
+    streams.prepare()
     parser.parse_args(argv, namespace=arguments)
     _start_logging(verbose=getattr(arguments, "verbose", False))
     return arguments
@@ -283,17 +290,20 @@ def _start_logging(*, verbose: bool) -> None:
 
 
 def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> int:
-    """Calls ``run`` and turns how it ends into an exit code."""
+    """Calls ``run`` and turns how it ends into an exit code.
+
+    Ctrl-C ends it in peace: what was begun is closed. A second one ends it at once, as a
+    kill does, after which every file is whole and the next run goes on, too.
+    """
     try:
-        run(*args, **kwargs)
-        sys.stdout.flush()
-    except BrokenPipeError:  # ``| head`` has read enough
-        _discard_stdout()
+        with _interruptible():
+            run(*args, **kwargs)
+            sys.stdout.flush()
     except PipelineError as error:
         _logger.error("error: %s", error_line(error))  # noqa: TRY400 - one line, no traceback
         return error.exit_code
     except KeyboardInterrupt:
-        _logger.error("interrupted; finished items are kept, run again to go on")  # noqa: TRY400 - nothing to trace
+        _say_interrupted()
         return EXIT_INTERRUPTED
     except Exception:
         _logger.exception("unexpected error; this is a bug")
@@ -301,11 +311,47 @@ def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) ->
     return EXIT_OK
 
 
-def _discard_stdout() -> None:
-    """Keeps the interpreter from writing to a closed pipe once more at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets one Ctrl-C raise KeyboardInterrupt, and a second end the process at once.
+
+    Where Ctrl-C is ignored, as behind ``nohup``, or somebody else's, it stays so.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, _end_at_once)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_at_once(_: int, __: FrameType | None) -> None:
+    with suppress(OSError):
+        os.write(2, f"{_INTERRUPTED}\n".encode())
+    os._exit(EXIT_INTERRUPTED)
+
+
+def _say_interrupted() -> None:
+    """Says so once; Ctrl-C while the interpreter ends adds nothing to it."""
+    is_ours = signal.getsignal(signal.SIGINT) is _end_at_once
+    if is_ours:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _logger.error(_INTERRUPTED)
+    if is_ours:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+        # Behind the threads' end the interpreter takes handlers away.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def error_line(error: PipelineError) -> str:

@@ -569,6 +569,34 @@ def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
     assert count_records(Path(f"{output}.journal")) >= 5
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 0.002, 0.02, 0.1])
+def test_interrupted_twice_it_ends_with_one_line_and_goes_on(
+    tmp_path: Path, pause_s: float
+) -> None:
+    network = red_detector(tmp_path / "slow.onnx", layers=3)
+    folder = tmp_path / "photos"
+    for number in range(40):
+        world.save_jpeg(folder / f"{number:03d}.jpg", world.photograph(80, 60))
+    output = tmp_path / "out" / "o.json"
+    line = start(network, folder, output, "--ncores", "1", "--batch_size", "8")
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and count_records(Path(f"{output}.journal")) < 5:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    time.sleep(pause_s)
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert shown.count("interrupted; ") == 1
+    assert "Traceback" not in shown
+    assert not output.exists()
+    subprocess.run(line, check=True)
+    counts = last_log(output.parent)["counts"]
+    assert counts["images_of_earlier_runs"] >= 5
+    assert len(read(output)["images"]) == 40
+    assert not list(output.parent.glob(".ct-*"))
+
+
 def test_two_runs_on_one_output_do_not_mix(
     network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

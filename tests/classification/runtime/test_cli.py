@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -293,8 +295,8 @@ def test_only_now_asks_the_clock() -> None:
 
 def test_a_reader_that_has_enough_is_no_bug() -> None:
     program = (
-        "import sys; from classification.runtime import cli; "
-        "sys.exit(cli.exit_code(lambda: sys.stdout.write('line\\n' * 100_000)))"
+        "import sys; from classification.runtime import cli, streams; "
+        "streams.prepare(); sys.exit(cli.exit_code(lambda: sys.stdout.write('line\\n' * 100_000)))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -305,6 +307,48 @@ def test_a_reader_that_has_enough_is_no_bug() -> None:
         writer.stdout.close()
         assert writer.stderr.read() == b""
     assert writer.returncode == 0
+
+
+@pytest.mark.parametrize("signals", [1, 2, 3])
+def test_a_second_ctrl_c_does_not_wait_for_threads(signals: int) -> None:
+    program = """
+import argparse, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from classification.runtime import cli
+
+def run():
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(time.sleep, WAIT)
+        print("begun", flush=True)
+        time.sleep(60)
+
+cli.parse(cli.Parser("x", ""), argparse.Namespace(), [])
+sys.exit(cli.exit_code(run))
+""".replace("WAIT", "0.5" if signals == 1 else "60")
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(signals):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        _, shown = process.communicate(timeout=30)
+    assert process.returncode == cli.EXIT_INTERRUPTED
+    assert shown == "interrupted; finished items are kept, run again to go on\n"
+
+
+def test_ctrl_c_stays_ignored_behind_nohup() -> None:
+    program = (
+        "import os, signal, sys; from classification.runtime import cli; "
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "sys.exit(cli.exit_code(os.kill, os.getpid(), signal.SIGINT))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == cli.EXIT_OK
 
 
 def test_the_metadata_store_may_come_from_the_environment(
