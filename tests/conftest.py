@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import azurite
+from tests import browser as chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,3 +46,10 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[azurite.Azuri
         pytest.skip(reason)
     with azurite.running(tmp_path_factory.mktemp("azurite")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[None]:
+    """A browser for `tests.browser.opened`, started once for a module."""
+    with chromium.running():
+        yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,7 @@ from classification.reports.detections_page import (
 from classification.reports.pictures import inline
 from detection.boxes import Box
 from detection.records import Detection, ImageDetections
-from tests.browser import BROWSER, needs_browser
+from tests.browser import needs_browser, opened
 from tests.world import jpeg_bytes
 
 if TYPE_CHECKING:
@@ -36,25 +35,6 @@ GREEN = (0x35, 0xD0, 0x8C)
 PLUM = (200, 40, 160)
 
 pytestmark = needs_browser
-
-
-def browse(page: Path, *flags: str) -> str:
-    profile = page.parent / "profile"
-    words = (
-        *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update"),
-        *("--disable-sync", "--disable-quic", "--hide-scrollbars"),
-        *(f"--user-data-dir={profile}", "--window-size=1280,1200"),
-    )
-    assert BROWSER is not None
-    done = subprocess.run(
-        [BROWSER, *words, *flags, page.as_uri()],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return done.stdout
 
 
 @pytest.fixture
@@ -88,14 +68,16 @@ def attributes(dom: str, pattern: str) -> Mapping[str, str]:
 
 
 def test_hostile_names_do_nothing(page: Path) -> None:
-    dom = browse(page, "--dump-dom")
+    with opened(page) as tab:
+        dom = tab.content()
     assert "<title>Hostile</title>" in dom
     assert "<script" not in dom
     assert dom.count("&lt;script&gt;document.title") >= 6
 
 
 def test_the_box_stands_where_it_should(page: Path) -> None:
-    dom = browse(page, "--dump-dom")
+    with opened(page) as tab:
+        dom = tab.content()
     frame = attributes(dom, r'<rect class="frame"[^>]*>')
     assert [frame[key] for key in ("x", "y", "width", "height")] == [
         "200.0",
@@ -108,13 +90,13 @@ def test_the_box_stands_where_it_should(page: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("scheme", "is_dark"), [("1", False), ("0", True)])
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
 def test_the_box_is_drawn_in_light_and_in_dark(
     page: Path, *, scheme: str, is_dark: bool
 ) -> None:
     picture = page.parent / "shot.png"
-    flag = f"--blink-settings=preferredColorScheme={scheme}"
-    browse(page, flag, f"--screenshot={picture}")
+    with opened(page, scheme=scheme) as tab:
+        tab.screenshot(path=picture)
     pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
     assert (pixels[5, 5].mean() < 64) == is_dark
     green = abs(pixels - np.array(GREEN)).max(axis=2) < 12
