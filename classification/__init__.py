@@ -12,6 +12,7 @@ knows what an image's metadata is, and queries it     ``megadb/``
 decides which labels, which targets                   ``labels/``
 decides which rows, which splits                      ``dataset/``
 says how good a classifier is, as numbers             ``measuring/``
+reads a model file without running it                  ``model_files/``
 touches pixels                                        ``cropping/``
 box arithmetic                                        ``detection/boxes.py``
 mentions torch                                        ``modeling/`` or a detector engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import torch
 from torch import nn
 
+from classification.model_files import torch_files
+from classification.model_files.pickles import DamagedFileError, NotDataError
 from classification.modeling import catalog
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
@@ -214,20 +215,20 @@ def read_document(source: Path | BinaryIO) -> object:
     """Reads a file of torch, refusing anything that is not plain data.
 
     Raises:
-        ModelError: the file is missing, damaged, or holds Python objects.
+        ModelError: the file is missing, damaged, or holds Python objects; with its
+            name.
     """
     path = _shown(source)
     try:
-        document: object = torch.load(source, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot read: {error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
+        return torch_files.read(source, torch.from_numpy)
+    except NotDataError as error:
         raise ModelError(
-            f"{path}: not a file of weights alone; what else it holds is not loaded"
+            f"{path}: not a file of weights alone: it holds {error}; nothing of it was run"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: damaged, or no file of weights") from error
-    return document
+    except DamagedFileError as error:
+        raise ModelError(f"{path}: damaged, or no file of weights: {error}") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def write_document(path: Path, document: object) -> None:

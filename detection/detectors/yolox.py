@@ -12,13 +12,13 @@ moves 2 x 2 pixels into channels, into a convolution of twice the size and strid
 
 from __future__ import annotations
 
-import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from classification.model_files import torch_files
 from classification.runtime import onnx_runtime
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
@@ -42,7 +42,7 @@ _SILENT = 4  # onnxruntime's log level: what fails is raised, too
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Reads the state dict of a YOLOX training checkpoint; unpickles nothing else.
+    """Reads the state dict of a YOLOX training checkpoint.
 
     Returns:
         Tensor by key; counters that inference has no use for are left out.
@@ -50,19 +50,19 @@ def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises:
         ModelError: it is damaged, holds more than tensors, or no weights.
     """
-    import torch  # noqa: PLC0415 - heavy, and only needed to read the file
-
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ModelError(f"{path}: not a checkpoint of plain tensors") from error
+        checkpoint = torch_files.read(path)
+    except ModelError as error:
+        raise ModelError(
+            f"{path}: not a checkpoint of plain tensors: {error}"
+        ) from error
     weights = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict):
         raise ModelError(f"{path}: a YOLOX checkpoint holds its weights under 'model'")
     return {
-        str(key): np.asarray(tensor.numpy(), dtype=np.float32)
+        str(key): np.asarray(tensor, dtype=np.float32)
         for key, tensor in weights.items()
-        if isinstance(tensor, torch.Tensor) and not key.endswith("num_batches_tracked")
+        if isinstance(tensor, np.ndarray) and not key.endswith("num_batches_tracked")
     }
 
 

@@ -1,0 +1,1 @@
+"""Model files as data: weights and networks are read, never run; torch is not imported."""

@@ -1,0 +1,351 @@
+"""Model files that were made to harm: archives of torch written byte by byte.
+
+``checkpoints`` and ``torchscript`` give every one by a name. None of them may do more than
+be refused: nothing is written at ``trace``, nothing is connected to, and reading one costs
+little more than a harmless one (``checkpoint()``, ``archive()``).
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SIDE = 3  # of the square weight matrix
+MODULE = "__torch__.net"
+ENTRY = "code/__torch__/net.py"
+HEAD = """\
+class Net(Module):
+  __parameters__ = ["w", ]
+  __buffers__ = []
+  w : Tensor
+  training : bool
+  def forward(self: __torch__.net.Net,
+    x: Tensor) -> Tensor:
+"""
+HARMLESS = "w = self.w\nreturn torch.matmul(torch.mean(x, [2, 3]), w)"
+
+
+# --- pickles, instruction by instruction ----------------------------------------
+
+
+def text(value: str) -> bytes:
+    data = value.encode()
+    return b"X" + struct.pack("<I", len(data)) + data
+
+
+def integer(value: int) -> bytes:
+    data = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
+    return b"\x8a" + bytes([len(data)]) + data
+
+
+def integers(values: tuple[int, ...]) -> bytes:
+    return b"(" + b"".join(map(integer, values)) + b"t"
+
+
+def named(module: str, name: str) -> bytes:
+    return f"c{module}\n{name}\n".encode()
+
+
+def call(module: str, name: str, *arguments: bytes) -> bytes:
+    return named(module, name) + b"(" + b"".join(arguments) + b"tR"
+
+
+def storage(
+    *, kind: str = "FloatStorage", key: str = "0", device: str = "cpu", count: int = 9
+) -> bytes:
+    parts = text("storage"), named("torch", kind), text(key), text(device)
+    return b"(" + b"".join(parts) + integer(count) + b"tQ"
+
+
+def tensor(
+    numbers: bytes | None = None,
+    *,
+    offset: int = 0,
+    size: tuple[int, ...] = (SIDE, SIDE),
+    stride: tuple[int, ...] = (SIDE, 1),
+    function: str = "_rebuild_tensor_v2",
+) -> bytes:
+    hooks = b"\x89" + call("collections", "OrderedDict")
+    return call(
+        "torch._utils",
+        function,
+        storage() if numbers is None else numbers,
+        integer(offset),
+        integers(size),
+        integers(stride),
+        hooks,
+    )
+
+
+def mapping(**items: bytes) -> bytes:
+    return b"}(" + b"".join(text(k) + v for k, v in items.items()) + b"u"
+
+
+def pickled(value: bytes) -> bytes:
+    return b"\x80\x02" + value + b"."
+
+
+# --- archives -------------------------------------------------------------------
+
+
+def packed(entries: Mapping[str, bytes], *, how: int = zipfile.ZIP_STORED) -> bytes:
+    """Writes a zip as torch does: everything in one folder."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", how) as file:
+        for name, content in entries.items():
+            file.writestr(zipfile.ZipInfo(f"net/{name}"), content, how)
+    return buffer.getvalue()
+
+
+def weights() -> bytes:
+    return np.eye(SIDE, dtype="<f4").tobytes()
+
+
+def checkpoint(
+    value: bytes | None = None, extra: Mapping[str, bytes] | None = None
+) -> bytes:
+    """Returns a checkpoint with one tensor ``w``, or with what ``value`` pickles."""
+    value = mapping(model=mapping(w=tensor())) if value is None else value
+    entries = {"data.pkl": pickled(value), "data/0": weights(), "version": b"3\n"}
+    return packed({**entries, **(extra or {})})
+
+
+def legacy(value: bytes | None = None, numbers: bytes | None = None) -> bytes:
+    """Returns a checkpoint as torch wrote it before 1.6."""
+    if value is None:
+        value = mapping(w=tensor(_legacy_storage()))
+    parts = (
+        integer(0x1950A86A20F9469CFC6C),
+        integer(1001),
+        mapping(little_endian=b"\x88"),
+        value,
+        b"](" + text("0") + b"e",
+    )
+    tail = struct.pack("<q", 9) + weights() if numbers is None else numbers
+    return b"".join(map(pickled, parts)) + tail
+
+
+def _legacy_storage(count: int = 9) -> bytes:
+    return storage(count=count).removesuffix(b"tQ") + b"NtQ"
+
+
+def network(attributes: bytes | None = None) -> bytes:
+    """Pickles the network of a TorchScript archive."""
+    if attributes is None:
+        attributes = mapping(training=b"\x89", w=tensor())
+    return named("__torch__.net", "Net") + b")\x81" + attributes + b"b"
+
+
+def archive(  # noqa: PLR0913 - all that can be wrong with one
+    body: str = HARMLESS,
+    *,
+    value: bytes | None = None,
+    before: str = "",
+    after: str = "",
+    extra: Mapping[str, bytes] | None = None,
+    how: int = zipfile.ZIP_STORED,
+) -> bytes:
+    """Returns a TorchScript archive that was traced, or looks like it.
+
+    Args:
+        body: statements of ``forward(self, x)``, not indented.
+        value: what ``data.pkl`` holds.
+        before: source before the class ``Net``.
+        after: source behind it.
+        extra: other entries, or others in the place of these.
+        how: how the entries are packed.
+    """
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    entries = {
+        "data.pkl": pickled(network() if value is None else value),
+        ENTRY: f"{before}{HEAD}{lines}{after}".encode(),
+        "data/0": weights(),
+        "constants.pkl": pickled(b")"),
+        "version": b"3\n",
+    }
+    return packed({**entries, **(extra or {})}, how=how)
+
+
+# --- what is wrong with numbers and pickles -------------------------------------
+
+
+def _tensors() -> dict[str, bytes]:
+    """Pickles of tensors that lie about themselves."""
+    return {
+        "a storage larger than its entry": tensor(storage(count=1 << 40)),
+        "a storage smaller than its entry": tensor(storage(count=8)),
+        "a storage of negative size": tensor(storage(count=-9)),
+        "a storage without an entry": tensor(storage(key="7")),
+        "a storage outside of the archive": tensor(storage(key="../../../etc/passwd")),
+        "a storage of another type": tensor(storage(kind="DoubleStorage")),
+        "quantised numbers": tensor(storage(kind="QInt8Storage")),
+        "complex numbers": tensor(storage(kind="ComplexFloatStorage")),
+        "a meta tensor": tensor(storage(device="meta")),
+        "a shape beyond the storage": tensor(size=(3, 1 << 22), stride=(1 << 22, 1)),
+        "a shape that overflows": tensor(size=(1 << 32, 1 << 32), stride=(1, 1)),
+        "a long storage by stride 0": tensor(size=(1 << 40,), stride=(0,)),
+        "an offset beyond the storage": tensor(offset=1 << 40),
+        "a negative offset": tensor(offset=-8),
+        "a negative shape": tensor(size=(-3, 3)),
+        "a negative stride": tensor(stride=(-3, 1)),
+        "more strides than sides": tensor(stride=(3, 1, 1)),
+        "a hundred sides": tensor(size=(1,) * 100, stride=(1,) * 100),
+        "a tensor of a text": tensor(text("storage")),
+        "a tensor of a tensor": tensor(tensor()),
+        "many tensors of one storage": _aliases(),
+    }
+
+
+def _aliases() -> bytes:
+    """One storage of 16 MiB, shown as a whole by a thousand tensors."""
+    whole = {"offset": 0, "size": (1 << 22,), "stride": (1,)}
+    numbers = storage(key="1", count=1 << 22)
+    views = [tensor(numbers, **whole) for _ in range(1000)]  # type: ignore[arg-type]
+    return b"](" + b"".join(views) + b"e"
+
+
+_ALIASED = {"data/1": bytes(1 << 24)}
+
+
+def _objects(trace: Path) -> dict[str, bytes]:
+    """Pickles that call, or name, what is no data."""
+    path = text(str(trace))
+    shell = text(f"touch '{trace}'")
+    return {
+        "os.mkdir": call("os", "mkdir", path),
+        "posix.system": call("posix", "system", shell),
+        "nt.system": call("nt", "system", shell),
+        "subprocess.Popen": call("subprocess", "Popen", shell),
+        "builtins.open": call("builtins", "open", path, text("w")),
+        "io.open": call("io", "open", path, text("w")),
+        "builtins.eval": call("builtins", "eval", text(f"open({str(trace)!r}, 'w')")),
+        "builtins.exec": call("builtins", "exec", text(f"open({str(trace)!r}, 'w')")),
+        "builtins.getattr": call("builtins", "getattr", path, text("strip")),
+        "old builtins": call("__builtin__", "open", path, text("w")),
+        "torch.load": call("torch", "load", path),
+        "torch.save": call("torch", "save", b"N", path),
+        "torch.storage": call("torch.storage", "_load_from_bytes", b"C\x00"),
+        "torch.hub": call("torch.hub", "load", path, text("x")),
+        "torch.jit": call("torch.jit", "load", path),
+        "numpy.load": call("numpy", "load", path),
+        "numpy.memmap": call("numpy", "memmap", path),
+        "numpy of odd type": call("numpy", "dtype", text("O8"), b"\x89", b"\x88"),
+        "a dotted name": call("torch", "_utils._rebuild_tensor_v2", b"N"),
+        "a class of torch": named("torch.nn.modules.linear", "Linear") + b")\x81}b",
+        "pathlib": call("pathlib", "PosixPath", path),
+        "sockets": call("socket", "create_connection", integers((127, 9))),
+        "urllib": call("urllib.request", "urlopen", text("http://127.0.0.1:9/")),
+        "functools.partial": call("functools", "partial", named("os", "mkdir"), path),
+        "copyreg": call("copyreg", "_reconstructor", named("os", "error")),
+        "a name from the stack": text("os") + text("mkdir") + b"\x93(" + path + b"tR",
+        "an old instance": b"(" + path + b"ios\nmkdir\n",
+        "an old object": b"(" + named("os", "mkdir") + path + b"o",
+        "an extension code": b"\x82\x01",
+        "a call of a text": text("os.mkdir") + b"(" + path + b"tR",
+        "a storage of a text": b"(" + text("storage") + text("FloatStorage") + b"tQ",
+        "a persistent id": b"(" + text("file") + path + b"tQ",
+        "a sparse tensor": tensor(function="_rebuild_sparse_tensor"),
+        "a quantised tensor": tensor(function="_rebuild_qtensor"),
+        "a tensor of a subclass": call("torch._tensor", "_rebuild_from_type_v2", path),
+    }
+
+
+def _pickles() -> dict[str, bytes]:
+    """Pickles that break their own rules, or are made to cost much."""
+    nested = b"]q\x000" + b"h\x00h\x00\x86q\x000" * 60 + b"h\x00"
+    return {
+        "nothing on the stack": b"",
+        "a mark without end": b"(((((",
+        "an unknown reference": b"h\x09",
+        "a reference far away": b"N" + b"r\xff\xff\xff\x7f",
+        "a text that does not end": b"X\xff\xff\xff\x7f",
+        "bytes that do not end": b"B\xff\xff\xff\x7f",
+        "a text of no characters": b"X\x02\x00\x00\x00\xff\xff",
+        "a key that is a list": b"}]Ns",
+        "keys that share one hash": b"}("
+        + b"".join(integer(n * ((1 << 61) - 1)) + b"N" for n in range(1, 2000))
+        + b"u",
+        "a set of lists": call("builtins", "set", b"](]e"),
+        "a dict of pairs": call("collections", "OrderedDict", b"](NNe"),
+        "items of a number": b"K\x01(" + text("a") + b"Nu",
+        "appended to a dict": b"}Na",
+        "lists without end": b"]" * 2_000_000,
+        "lists in lists": b"]" * 400_000 + b"a" * 399_999,
+        "pairs of pairs of pairs": nested,
+        "a list in itself": b"]q\x00h\x00a",
+    }
+
+
+def checkpoints(trace: Path) -> dict[str, bytes]:
+    """Returns hostile state dicts and checkpoints by name."""
+    files = {
+        f"tensor: {name}": checkpoint(mapping(model=mapping(w=value)), _ALIASED)
+        for name, value in _tensors().items()
+    }
+    for name, value in (_objects(trace) | _pickles()).items():
+        files[f"pickle: {name}"] = checkpoint(mapping(model=value))
+        files[f"pickle beside weights: {name}"] = checkpoint(
+            mapping(model=mapping(w=tensor()), epoch=value)
+        )
+        files[f"legacy: {name}"] = legacy(mapping(w=value))
+    return files | _torn() | _bombs()
+
+
+def _torn() -> dict[str, bytes]:
+    huge = struct.pack("<q", 1 << 40) + weights()
+    return {
+        "nothing": b"",
+        "no file of torch": b"hello, world\n" * 100,
+        "the first half": checkpoint()[: len(checkpoint()) // 2],
+        "a byte changed": checkpoint().replace(weights()[:4], b"\xff\xff\xff\xff", 1),
+        "legacy: torn": legacy()[:-10],
+        "legacy: no numbers": legacy(numbers=b""),
+        "legacy: a huge storage": legacy(
+            mapping(w=tensor(_legacy_storage(1 << 40))), huge
+        ),
+        "legacy: a huge number": legacy(numbers=huge),
+        "legacy: no keys": legacy(mapping(epoch=integer(1))),
+        "legacy: two sizes": legacy(
+            mapping(w=tensor(_legacy_storage()), v=tensor(_legacy_storage(4)))
+        ),
+        "legacy: another magic": pickled(integer(1)) + legacy(),
+    }
+
+
+def _bombs() -> dict[str, bytes]:
+    """Archives that unpack to far more than they are."""
+    blob = bytes(64 << 20)
+    many = {f"data/{n}": blob for n in range(1, 25)}
+    base = {"data.pkl": pickled(mapping(w=tensor())), "data/0": weights()}
+    long = {**base, "data.pkl": pickled(mapping(w=text("a" * (1 << 28))))}
+    empty = {**base, **{f"data/{n}": b"" for n in range(1, 80_000)}}
+    return {
+        "bomb: many entries": packed({**base, **many}, how=zipfile.ZIP_DEFLATED),
+        "bomb: a long text": packed(long, how=zipfile.ZIP_DEFLATED),
+        "bomb: entries without end": packed(empty),
+        "bomb: overlapping entries": _overlapping(base),
+    }
+
+
+def _overlapping(base: Mapping[str, bytes]) -> bytes:
+    """A directory that names one large entry a hundred times."""
+    data = bytearray(packed({**base, "data/1": bytes(4 << 20)}))
+    start = data.index(b"PK\x01\x02")
+    tail = data.index(b"PK\x05\x06")
+    directory = bytes(data[start:tail])
+    last = directory[directory.rindex(b"PK\x01\x02") :]
+    copies = b"".join(
+        last.replace(b"net/data/1", b"net/data/%c" % (65 + n)) for n in range(60)
+    )
+    end = bytearray(data[tail:])
+    count = len(base) + 1 + 60
+    struct.pack_into("<HHI", end, 8, count, count, len(directory) + len(copies))
+    return bytes(data[:tail]) + copies + bytes(end)
