@@ -96,6 +96,7 @@ def make_loader(folder: Path, names: list[str], side: int) -> TrainLoader:
         locations=CodedList(["d/1"] * count),
         datasets=CodedList(["d"] * count),
         confidences=np.ones(count),
+        numbers=np.arange(count),
     )
     return TrainLoader(
         store=LocalStore(folder),

@@ -5,6 +5,7 @@ Reads   DATASET_DIR/classification_ds.csv, label_index.json, splits.json
         the crops below CROPPED_IMAGES_DIR
 Writes  LOGDIR/<YYYYmmdd_HHMMSS>/, the run folder:
           params.json        what the run was told
+          crop_contents.npz  what each crop was, so that no other takes its place
           ckpt_<epoch>.pt    the network that was best on the val split, or the last
           events.out.*       what happened, for TensorBoard
           resume.pt          where the run is
@@ -26,7 +27,8 @@ fold_1 to fold_K; no crop's split matters.
 
 A run that was killed goes on with --resume RUN_FOLDER, in the middle of its epoch, and
 ends with the same weights. All it was told is in params.json; only folders, --num-workers,
---device and how often it is noted may be told anew.
+--device and how often it is noted may be told anew. A run whose crops, training set or
+starting weights changed meanwhile is refused.
 
 On several GPUs: torchrun --nproc-per-node N -m classification.train_classifier ...
 
@@ -51,6 +53,7 @@ import msgspec
 import numpy as np
 
 from classification.artifacts import (
+    crop_contents,
     dataset_csv,
     detector_calibration,
     label_index,
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from classification.artifacts.crop_contents import CropContents
     from classification.dataset.folds import Dealt
     from classification.dataset.training_set import TrainingSet
     from classification.dataset.weighting import ConfidenceWeight
@@ -586,6 +590,7 @@ class _Run:
         self.group = group
         self.started = time.time()
         self.steps_before = 0
+        self.contents: CropContents | None = None
 
     @property
     def dataset_dir(self) -> Path:
@@ -599,12 +604,13 @@ class _Run:
         from classification.modeling import resuming  # noqa: PLC0415 - as above
 
         saved = None if self.resume is None else resuming.read(self.resume)
-        if saved is not None and saved.is_finished:
-            _logger.info("%s: this run has ended; nothing is left to do", self.resume)
-            return
         self.steps_before = 0 if saved is None else saved.steps_trained
         data = self._read_data()
         network = self._open(data, saved)
+        data = self._know_crops(data)
+        if saved is not None and saved.is_finished:
+            _logger.info("%s: this run has ended; nothing is left to do", self.resume)
+            return
         folder = self.group.of_first(self._begin() if self.group.is_first else None)
         if not self.group.is_first:
             self._train(folder, data, network, saved)
@@ -642,19 +648,66 @@ class _Run:
         return data.notes()
 
     def _check_hashes(self) -> None:
-        """Fills in what the data are, or sees that they are what they were."""
-        found = {
-            name: registry.sha256_of(path)
-            for name in _FILES
-            if (path := self.dataset_dir / name).is_file()
-        }
-        for name, known in self.params.data_sha256.items():
-            if self.resume is not None and found.get(name) != known:
+        """Notes what files the run reads, or sees that they are what they were."""
+        known = self.params.data_sha256 if self.resume is not None else {}
+        found: dict[str, str] = {}
+        for name, path in self._files().items():
+            if path.is_file():
+                found[name] = registry.sha256_of(path)
+            elif name in known and name not in _FILES:
+                found[name] = known[name]  # no more needed, or missed where it is read
+            if name in known and found.get(name) != known[name]:
                 raise ConfigurationError(
-                    f"{self.dataset_dir / name} is not what it was when the run began; "
-                    "begin a new run"
+                    f"{path} changed since the training run began; put back what it was, "
+                    "or begin a new run"
                 )
         self.params = msgspec.structs.replace(self.params, data_sha256=found)
+
+    def _files(self) -> dict[str, Path]:
+        """Returns the files that decide what is learnt, as ``data_sha256`` calls them."""
+        files = {name: self.dataset_dir / name for name in _FILES}
+        for key in ("pretrained", "weight_by_detection_conf"):
+            told: bool | str = getattr(self.params, key)
+            if isinstance(told, str):
+                files[key] = Path(told)
+        return files
+
+    def _know_crops(self, data: TrainingSet) -> TrainingSet:
+        """Returns the data with what each crop must hold.
+
+        Raises:
+            ConfigurationError: crops changed since the run began.
+        """
+        if not self.params.epochs:
+            return data  # nothing was learnt, and all is measured anew
+        if self.contents is None:
+            noted = self._note_crops(data) if self.group.is_first else None
+            self.contents = self.group.of_first(noted)
+        return data.with_digests(self.contents.digest)
+
+    def _note_crops(self, data: TrainingSet) -> CropContents:
+        from classification.modeling import known_crops  # noqa: PLC0415 - as above
+
+        known = None
+        if self.resume is not None:
+            path = self.resume / crop_contents.FILENAME
+            if path.exists():
+                known = crop_contents.read(path)
+            else:
+                _logger.warning(
+                    "%s: missing, so nobody knows whether crops changed since the run "
+                    "began",
+                    path,
+                )
+        found = known_crops.note(
+            data,
+            LocalStore(self.crops_dir),
+            known=known,
+            threads=max(1, self.options.workers),
+        )
+        if known is not None:
+            known_crops.refuse_changed(data, known, found)
+        return found
 
     def _open(self, data: TrainingSet, saved: Saved | None) -> nn.Module:
         """Returns the network to begin with; settles what was left open."""
@@ -728,6 +781,8 @@ class _Run:
         if self.resume is not None:
             return self.resume
         folder = _claim(Path(self.params.logdir))
+        if self.contents is not None:
+            crop_contents.write(folder / crop_contents.FILENAME, self.contents)
         run_params.write(folder / run_params.FILENAME, self.params)
         _logger.info("run folder: %s", folder)
         return folder
@@ -851,7 +906,7 @@ class _Run:
             data.labels,
         )
         if self.params.weight_by_detection_conf:  # which is for learning alone
-            data = self._read(None)
+            data = self._know_crops(self._read(None))
         return evaluating.evaluate(
             classifier,
             data,
@@ -899,6 +954,7 @@ class _Fold(_Run):
         cache = (whole.options.cache_dir or folder.parent) / f"{folder.name}_{_CACHE}"
         options = replace(whole.options, cache_dir=cache)
         super().__init__(whole.params, folder, options, whole.choices, whole.group)
+        self.contents = whole.contents
         self._cache = cache
         self._split_by_location = dealt.splits(number).by_location()
 
@@ -935,6 +991,7 @@ class _Folds(_Run):
         data = self._read_data()
         if self.resume is None:
             self._open(data, None)  # settles what was left open
+        data = self._know_crops(data)
         folder = self._begin()
         with locking.exclusive(folder / run_params.FILENAME):
             parts = [self._fold_folder(folder, i) for i in range(self.params.folds)]

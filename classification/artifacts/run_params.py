@@ -46,7 +46,9 @@ as they were given, so that they are read from the folder the run was started in
 the file lets them be given anew. ``pretrained`` and ``weight_by_detection_conf`` are false,
 true or a path. ``batch_size`` is that of all processes together, ``lr`` the rate at the
 beginning, ``logdir`` the folder that the run folder is in. ``folds`` is 0 for a run that
-trains one network.
+trains one network. ``data_sha256`` has the hash of each file of the training set by its
+name, and that of the files that ``pretrained`` and ``weight_by_detection_conf`` name by
+these words.
 """
 
 from __future__ import annotations
@@ -114,7 +116,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
         folds: number of networks that are trained, each without some of the locations.
         processes: number of processes that trained together.
         version: of this toolkit; empty for the original.
-        data_sha256: hash of each file of the training set, by its name.
+        data_sha256: hash of each file that decides what is learnt; see the module.
     """
 
     dataset_dir: str

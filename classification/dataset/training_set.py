@@ -6,7 +6,7 @@ Millions of rows are held as columns: some hundred bytes each, most of them the 
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,9 @@ class SplitRows:
         locations: ``<dataset>/<location>`` of each.
         datasets: the source of each.
         confidences: of the detector, float64 [N]; 1 for a box that a person drew.
+        numbers: position of each among all rows of classification_ds.csv, int64 [N].
+        digests: of what each crop must hold, uint8 [N, 16], zeros for one that cannot be
+            read; None where that is not known.
     """
 
     paths: NameList
@@ -49,6 +52,8 @@ class SplitRows:
     locations: CodedList
     datasets: CodedList
     confidences: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+    digests: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         """Returns how many examples there are."""
@@ -75,6 +80,18 @@ class TrainingSet:
         return tuple(
             name for name, count in zip(self.labels, counts, strict=True) if not count
         )
+
+    def with_digests(self, digests: NDArray[np.uint8]) -> TrainingSet:
+        """Returns the same with what each crop must hold.
+
+        Args:
+            digests: of all rows of classification_ds.csv, uint8 [N, 16].
+        """
+        known = {
+            split: replace(rows, digests=digests[rows.numbers])
+            for split, rows in self.splits.items()
+        }
+        return replace(self, splits=known)
 
     def notes(self) -> list[str]:
         """Returns a sentence on each thing a person should know before training."""
@@ -153,16 +170,16 @@ def _gather(
     """Puts each row into its split; returns how many are in none."""
     id_by_label = {label: index for index, label in enumerate(labels)}
     without_split = 0
-    for number, row in enumerate(dataset_csv.read(path), 2):
+    for number, row in enumerate(dataset_csv.read(path)):
         label = id_by_label.get(row.label)
         if label is None:
             with in_file(path):
-                raise _unknown(row, number)
+                raise _unknown(row, number + 2)
         split = split_by_location.get(Location(row.dataset, row.location))
         if split is None:
             without_split += 1
         else:
-            gathered[split].add(row, label)
+            gathered[split].add(row, label, number)
     return without_split
 
 
@@ -181,11 +198,13 @@ class _Gathered:
     labels: array[int] = field(default_factory=lambda: array("q"))
     confidences: array[float] = field(default_factory=lambda: array("d"))
     drawn: bytearray = field(default_factory=bytearray)
+    numbers: array[int] = field(default_factory=lambda: array("q"))
     locations: CodedList = field(default_factory=CodedList)
     datasets: CodedList = field(default_factory=CodedList)
 
-    def add(self, row: CropRow, label: int) -> None:
+    def add(self, row: CropRow, label: int, number: int) -> None:
         self.paths.append(row.path)
+        self.numbers.append(number)
         self.labels.append(label)
         self.confidences.append(row.confidence)
         self.drawn.append(is_drawn(row))
@@ -210,6 +229,7 @@ class _Gathered:
             locations=self.locations,
             datasets=self.datasets,
             confidences=confidences,
+            numbers=np.array(self.numbers, np.int64),
         )
 
 

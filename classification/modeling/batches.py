@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from classification.artifacts.crop_contents import DIGEST_BYTES
 from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
-from classification.modeling import preprocessing
+from classification.modeling import known_crops, preprocessing
 from classification.runtime import parallel
 from classification.runtime.errors import ItemError
 
@@ -38,12 +39,14 @@ class Batch:
         names: of all crops of the batch.
         squares: shape [N, S, S, 3]; black where a crop failed. Only valid until the
             next batch is asked for.
+        digests: of the bytes of each, uint8 [N, 16]; zeros for one that could not be read.
         reason_by_place: why a crop failed, by its place in ``names``.
         note_by_place: how an unusual one was read, by its place.
     """
 
     names: list[str]
     squares: NDArray[np.uint8]
+    digests: NDArray[np.uint8]
     reason_by_place: dict[int, str] = field(default_factory=dict)
     note_by_place: dict[int, str] = field(default_factory=dict)
 
@@ -85,19 +88,25 @@ class Loader:
             free.put(buffer)
 
     def _fill(self, names: list[str], squares: NDArray[np.uint8]) -> Batch:
-        batch = Batch(names=names, squares=squares)
+        digests = np.zeros((len(names), DIGEST_BYTES), np.uint8)
+        batch = Batch(names=names, squares=squares, digests=digests)
         for place, name in enumerate(names):
             try:
-                if note := self._fill_one(name, squares[place]):
+                data = self._read(name)
+                digests[place] = known_crops.digest(data)
+                if note := self._fill_one(data, squares[place]):
                     batch.note_by_place[place] = note
             except ItemError as error:
                 squares[place] = 0
                 batch.reason_by_place[place] = str(error)
         return batch
 
-    def _fill_one(self, name: str, out: NDArray[np.uint8]) -> str:
+    def _read(self, name: str) -> bytes:
         if not name.isprintable() and "\udc80" <= max(name) <= "\udcff":
             raise ItemError("its name is not UTF-8")
-        opened = open_image(self.store.read(name), max_pixels=self.max_pixels)
+        return self.store.read(name)
+
+    def _fill_one(self, data: bytes, out: NDArray[np.uint8]) -> str:
+        opened = open_image(data, max_pixels=self.max_pixels)
         out[:] = preprocessing.square(opened.image, self.preprocessing.image_size)
         return opened.note

@@ -9,8 +9,8 @@ A folder holds segments, each a file of pixels one crop after the other and an i
 fixed records. A process appends to a segment of its own and reads those of all, so that
 processes of one run, and runs at the same time, share what they have. Pixels are synced
 before the records that name them are written: after a kill or a power cut at most the last 64
-MiB are made again. A crop that was replaced since, as its time and size in the file
-system say, is made again, too.
+MiB are made again. A record has the digest of the crop's bytes, so that the pixels of a
+crop that was replaced since are made again, too.
 
 Size on disk: 3 bytes a pixel. At 300 px a varied crop of usual shape takes up to 0.5 MB
 (its shorter side is at most 1.15 times 300), one that is not varied 0.27 MB; 100,000 of
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from classification.runtime.contents import Stamp
-
-_VERSION = 1
+_VERSION = 2
 _INDEX, _PIXELS = ".index", ".pixels"
 _SYNC_BYTES = 64 << 20
 _MOST_SEGMENTS = 4096
@@ -52,8 +50,7 @@ _RECORD = np.dtype(
         ("height", "<u2"),
         ("width", "<u2"),
         ("offset", "<u8"),
-        ("modified", "<i8"),
-        ("size", "<i8"),
+        ("digest", "V16"),
         ("check", "<u4"),
     ]
 )
@@ -133,28 +130,31 @@ class CropCache:
                 self._map(int(path.stem))
         self._room = self._measure_room()
 
-    def get(self, row: int, stamp: Stamp) -> NDArray[np.uint8] | None:
+    def get(self, row: int, digest: bytes) -> NDArray[np.uint8] | None:
         """Returns the pixels of a row, read-only; None where they have to be made.
 
         Args:
             row: its number.
-            stamp: of the crop's file as it is now.
+            digest: of the crop's bytes as they are now, 16 bytes.
         """
         segment = int(self._segment_of[row])
         if segment < 0:
             return None
-        _, height, width, offset, modified, size, _ = self._records[row].item()
-        if (modified, size) != (stamp.modified, stamp.size):
+        record = self._records[row]
+        if record["digest"].tobytes() != digest:
             return None
+        height, width, offset = (
+            int(record[key]) for key in ("height", "width", "offset")
+        )
         pixels = self._mapped[segment][offset : offset + 3 * height * width]
         return pixels.reshape(height, width, 3)
 
-    def put(self, row: int, stamp: Stamp, pixels: NDArray[np.uint8]) -> None:
+    def put(self, row: int, digest: bytes, pixels: NDArray[np.uint8]) -> None:
         """Keeps the pixels of a row, where there is room.
 
         Args:
             row: its number.
-            stamp: of the crop's file when it was read.
+            digest: of the crop's bytes that they were made of, 16 bytes.
             pixels: shape [height, width, 3].
         """
         with self._lock:
@@ -168,7 +168,7 @@ class CropCache:
                 return
             self._room -= pixels.nbytes
             self._unsynced += pixels.nbytes
-            self._waiting.append(_record(row, pixels, offset, stamp))
+            self._waiting.append(_record(row, pixels, offset, digest))
             if self._unsynced >= _SYNC_BYTES:
                 self._sync()
                 self._room = self._measure_room()
@@ -273,11 +273,9 @@ def _ends(records: NDArray[np.void]) -> NDArray[np.int64]:
     return ends
 
 
-def _record(row: int, pixels: NDArray[np.uint8], offset: int, stamp: Stamp) -> bytes:
+def _record(row: int, pixels: NDArray[np.uint8], offset: int, digest: bytes) -> bytes:
     height, width, _ = pixels.shape
-    record = np.array(
-        (row, height, width, offset, stamp.modified, stamp.size, 0), _RECORD
-    )
+    record = np.array((row, height, width, offset, np.void(digest), 0), _RECORD)
     record["check"] = zlib.crc32(record.tobytes()[:_CHECKED_BYTES])
     return record.tobytes()
 

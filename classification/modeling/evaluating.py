@@ -37,7 +37,7 @@ from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.labels import judging
 from classification.measuring import metrics
 from classification.measuring.tally import Tally
-from classification.modeling import manifest
+from classification.modeling import known_crops, manifest
 from classification.modeling.batches import Loader
 from classification.runtime import atomic, progress
 
@@ -121,7 +121,8 @@ def evaluate(  # noqa: PLR0913 - what is judged, by what, how, and where it goes
         kinship: of the labels along a taxonomy, or None.
 
     Raises:
-        ConfigurationError: the classifier's categories are not the labels.
+        ConfigurationError: the classifier's categories are not the labels, or a crop
+            does not hold what ``training_set`` says.
         StorageError: a file cannot be written.
     """
     work = _Work(
@@ -200,6 +201,9 @@ def _classified(work: _Work, rows: SplitRows, counted: _Counted) -> Iterator[Eva
     places = rows.locations.codes
     with progress.bar(len(rows), unit="crops") as shown:
         for start, batch in zip(starts, loader.load(names), strict=True):
+            if rows.digests is not None:
+                known = rows.digests[start : start + len(batch.names)]
+                known_crops.check(batch.names, batch.digests, known)
             failed = batch.reason_by_place
             counted.failures.extend((batch.names[i], why) for i, why in failed.items())
             counted.notes.extend(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
-from classification.modeling import augmentation, crop_cache, sampling
+from classification.modeling import augmentation, crop_cache, known_crops, sampling
 from classification.modeling.crop_cache import CropCache
 from classification.runtime import parallel
 from classification.runtime.errors import ItemError
@@ -180,19 +180,29 @@ class TrainLoader:
         return augmentation.augment(self.augmentation, pixels, self.image_size, numbers)
 
     def _pixels(self, row: int) -> Pixels:
-        name = self.rows.paths[row]
+        name, known = self.rows.paths[row], self._known(row)
         if self.cache is None:
-            return self._open(name).array()
-        stamp = self.store.stamp(name)
-        pixels = self.cache.get(row, stamp)
+            return self._open(self._read(name, known)).array()
+        data = b"" if known is not None else self.store.read(name)
+        digest = (known_crops.digest(data) if known is None else known).tobytes()
+        pixels = self.cache.get(row, digest)
         if pixels is None:
-            image = self._open(name).image
+            image = self._open(data or self._read(name, known)).image
             pixels = augmentation.prepare(self.augmentation, image, self.image_size)
-            self.cache.put(row, stamp, pixels)
+            self.cache.put(row, digest, pixels)
         return pixels
 
-    def _open(self, name: str) -> OpenedImage:
-        return open_image(self.store.read(name), max_pixels=self.max_pixels)
+    def _known(self, row: int) -> NDArray[np.uint8] | None:
+        return None if self.rows.digests is None else self.rows.digests[row]
+
+    def _read(self, name: str, known: NDArray[np.uint8] | None) -> bytes:
+        data = self.store.read(name)
+        if known is not None:
+            known_crops.check([name], known_crops.digest(data)[None], known[None])
+        return data
+
+    def _open(self, data: bytes) -> OpenedImage:
+        return open_image(data, max_pixels=self.max_pixels)
 
 
 def open_cache(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from classification import evaluate_model, export_model, train_classifier
 from classification.artifacts import (
+    crop_contents,
     detector_calibration,
+    label_index,
     overall_metrics,
     predictions,
     run_params,
@@ -31,9 +34,10 @@ from classification.modeling import checkpoints, distributed, manifest, resuming
 from classification.runtime import parallel
 from tests import training_world
 from tests.commands import ROOT
+from tests.world import save_jpeg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 CPU = "--device cpu"
 NETWORK = f"-m timm/test_resnet --image-size 32 --batch-size 8 --lr 0.02 --seed 1 --logdir logs {CPU}"
@@ -259,9 +263,158 @@ def test_it_goes_on_with_the_same_data_alone(
     training_world.make(base, per_location=3)
     assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 1
     assert (
-        "classification_ds.csv is not what it was when the run began"
+        "classification_ds.csv changed since the training run began"
         in capsys.readouterr().err
     )
+
+
+def interrupt_training(base: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ends a run in the middle; returns its folder."""
+    write = resuming.write
+
+    def interrupted(folder: Path, saved: resuming.Saved) -> None:
+        write(folder, saved)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resuming, "write", interrupted)
+        assert train(f"{words} --save-steps 2") == 130
+    return run_folder(base)
+
+
+CROP = "d/0/bear0.jpg___crop00.jpg"
+
+
+def replace_in_place(path: Path, data: bytes) -> None:
+    """Gives a file other bytes, and the time that it had."""
+    then = path.stat().st_mtime_ns
+    path.write_bytes(data)
+    os.utime(path, ns=(then, then))
+
+
+def other_picture(base: Path) -> None:
+    save_jpeg(base / "crops" / CROP, training_world.crop("fox", 7))
+
+
+def another_bit(base: Path) -> None:
+    """Changes a pixel and neither the crop's size nor its time."""
+    data = bytearray((base / "crops" / CROP).read_bytes())
+    data[-20] ^= 1
+    replace_in_place(base / "crops" / CROP, bytes(data))
+
+
+def another_label(base: Path) -> None:
+    path = base / "run/classification_ds.csv"
+    replace_in_place(path, path.read_bytes().replace(b"bear\n", b"deer\n", 1))
+
+
+def another_order(base: Path) -> None:
+    labels = [*training_world.LABELS[1:3], training_world.LABELS[0]]
+    label_index.write(base / "run/label_index.json", labels)
+
+
+def another_split(base: Path) -> None:
+    path = base / "run/splits.json"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace('"2"', '"x"').replace('"3"', '"2"').replace("x", "3"))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (
+            other_picture,
+            f"1 of 48 crops changed since the training run began, .* {CROP}",
+        ),
+        (
+            lambda base: (base / "crops" / CROP).unlink(),
+            f"1 of 48 crops changed since the training run began, .* {CROP}",
+        ),
+        (another_bit, f"{CROP}: changed since the training run began"),
+        (another_label, "classification_ds.csv changed since the training run began"),
+        (another_order, "label_index.json changed since the training run began"),
+        (another_split, "splits.json changed since the training run began"),
+    ],
+)
+def test_what_changed_since_a_run_began_is_refused(
+    base: Path,
+    change: Callable[[Path], object],
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # All crops are in train of one fold, and in test of the other.
+    folds = "--folds 2" if change is other_picture else ""
+    folder = interrupt_training(base, f"--epochs 3 {folds}", monkeypatch)
+    capsys.readouterr()
+    change(base)
+    assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert re.search(f"{what}.*; put back what it was, or begin a new run$", line)
+
+
+def test_a_finished_run_whose_crops_changed_says_so(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--epochs 1") == 0
+    words = ["--resume", str(run_folder(base)), *CPU.split()]
+    assert train_classifier.main(words) == 0
+    other_picture(base)
+    assert train_classifier.main(words) == 1
+    assert "1 of 48 crops changed" in capsys.readouterr().err
+
+
+def test_copied_crops_are_the_same_crops(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their times are new, so that their bytes are compared."""
+    folder = interrupt_training(base, "--epochs 1", monkeypatch)
+    shutil.copytree(base / "crops", base / "copied", copy_function=shutil.copy)
+    words = ["run", "copied", "--resume", str(folder), *CPU.split()]
+    assert train_classifier.main(words) == 0
+
+
+@pytest.mark.parametrize("flag", ["--pretrained", "--weight-by-detection-conf"])
+def test_a_run_is_not_gone_on_with_after_weights_changed(
+    base: Path,
+    flag: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert train("--epochs 1 --logdir before") == 0
+    [start_from] = (base / "before").glob("2*/ckpt_*.pt")
+    if flag == "--weight-by-detection-conf":
+        start_from = base / "calibration.npz"
+        curve = DetectorCalibration(np.array([0.1, 0.9]), np.array([0.2, 0.8]))
+        detector_calibration.write(start_from, curve)
+    folder = interrupt_training(base, f"--epochs 2 {flag} {start_from}", monkeypatch)
+    start_from.write_bytes(start_from.read_bytes() + b"\0")
+    assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 1
+    expected = f"error: {start_from} changed since the training run began"
+    assert expected in capsys.readouterr().err
+
+
+def test_crops_that_change_while_a_run_is_at_work_end_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = resuming.write
+
+    def changing(folder: Path, saved: resuming.Saved) -> None:
+        write(folder, saved)
+        other_picture(base)
+
+    monkeypatch.setattr(resuming, "write", changing)
+    assert train("--epochs 3 --no-crop-cache") == 1
+    assert f"{CROP}: changed since the training run began" in capsys.readouterr().err
+
+
+def test_a_run_of_an_earlier_version_goes_on_and_says_what_it_cannot_know(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = interrupt_training(base, "--epochs 1", monkeypatch)
+    (folder / crop_contents.FILENAME).unlink()
+    assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 0
+    assert "nobody knows whether crops changed" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_other_labels_gives_its_body(

@@ -370,6 +370,7 @@ def repeated(rows: SplitRows, times: int) -> SplitRows:
         locations=CodedList([*rows.locations] * times),
         datasets=CodedList([*rows.datasets] * times),
         confidences=np.tile(rows.confidences, times),
+        numbers=np.tile(rows.numbers, times),
     )
 
 

@@ -33,6 +33,7 @@ def make_rows() -> SplitRows:
         locations=CodedList(f"d/{fold}" for fold in FOLDS),
         datasets=CodedList(["d"] * CROPS),
         confidences=np.ones(CROPS),
+        numbers=np.arange(CROPS),
     )
 
 

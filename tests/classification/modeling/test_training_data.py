@@ -38,6 +38,7 @@ def loader(tmp_path: Path) -> TrainLoader:
             locations=CodedList(["d/1"] * COUNT),
             datasets=CodedList(["d"] * COUNT),
             confidences=np.ones(COUNT),
+            numbers=np.arange(COUNT),
         ),
         image_size=32,
         batch_size=4,
