@@ -5,7 +5,7 @@ Reads   DATASET_DIR/classification_ds.csv, label_index.json, splits.json
         the crops below CROPPED_IMAGES_DIR
 Writes  LOGDIR/<YYYYmmdd_HHMMSS>/, the run folder:
           params.json        what the run was told
-          crop_contents.npz  what each crop was, so that no other takes its place
+          classification_ds.csv.images.jsonl.gz   what each crop was at the beginning
           ckpt_<epoch>.pt    the network that was best on the val split, or the last
           events.out.*       what happened, for TensorBoard
           resume.pt          where the run is
@@ -53,7 +53,6 @@ import msgspec
 import numpy as np
 
 from classification.artifacts import (
-    crop_contents,
     dataset_csv,
     detector_calibration,
     label_index,
@@ -91,13 +90,13 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from classification.artifacts.crop_contents import CropContents
     from classification.dataset.folds import Dealt
     from classification.dataset.training_set import TrainingSet
     from classification.dataset.weighting import ConfidenceWeight
     from classification.modeling.board import Board
     from classification.modeling.distributed import Group
     from classification.modeling.evaluating import Found
+    from classification.modeling.known_crops import KnownCrops
     from classification.modeling.resuming import Saved
     from classification.modeling.training import Setup
 
@@ -590,7 +589,7 @@ class _Run:
         self.group = group
         self.started = time.time()
         self.steps_before = 0
-        self.contents: CropContents | None = None
+        self.crops: KnownCrops | None = None
 
     @property
     def dataset_dir(self) -> Path:
@@ -611,7 +610,7 @@ class _Run:
         if saved is not None and saved.is_finished:
             _logger.info("%s: this run has ended; nothing is left to do", self.resume)
             return
-        folder = self.group.of_first(self._begin() if self.group.is_first else None)
+        folder = self.group.of_first(self._begin(data) if self.group.is_first else None)
         if not self.group.is_first:
             self._train(folder, data, network, saved)
             return
@@ -680,24 +679,23 @@ class _Run:
         """
         if not self.params.epochs:
             return data  # nothing was learnt, and all is measured anew
-        if self.contents is None:
+        if self.crops is None:
             noted = self._note_crops(data) if self.group.is_first else None
-            self.contents = self.group.of_first(noted)
-        return data.with_digests(self.contents.digest)
+            self.crops = self.group.of_first(noted)
+        return data.with_digests(self.crops.digests)
 
-    def _note_crops(self, data: TrainingSet) -> CropContents:
+    def _note_crops(self, data: TrainingSet) -> KnownCrops:
         from classification.modeling import known_crops  # noqa: PLC0415 - as above
 
         known = None
         if self.resume is not None:
-            path = self.resume / crop_contents.FILENAME
-            if path.exists():
-                known = crop_contents.read(path)
-            else:
+            sha256 = self.params.data_sha256[dataset_csv.FILENAME]
+            known = known_crops.read(self.resume, data, sha256=sha256)
+            if known is None:
                 _logger.warning(
                     "%s: missing, so nobody knows whether crops changed since the run "
                     "began",
-                    path,
+                    self.resume / known_crops.FILENAME,
                 )
         found = known_crops.note(
             data,
@@ -776,13 +774,16 @@ class _Run:
             _logger.info("%s: %s", self.params.model_name, start.said)
         return start.network
 
-    def _begin(self) -> Path:
+    def _begin(self, data: TrainingSet) -> Path:
         """Makes the run folder."""
+        from classification.modeling import known_crops  # noqa: PLC0415 - as above
+
         if self.resume is not None:
             return self.resume
         folder = _claim(Path(self.params.logdir))
-        if self.contents is not None:
-            crop_contents.write(folder / crop_contents.FILENAME, self.contents)
+        if self.crops is not None:
+            sha256 = self.params.data_sha256[dataset_csv.FILENAME]
+            known_crops.write(folder, data, self.crops, sha256=sha256)
         run_params.write(folder / run_params.FILENAME, self.params)
         _logger.info("run folder: %s", folder)
         return folder
@@ -954,7 +955,7 @@ class _Fold(_Run):
         cache = (whole.options.cache_dir or folder.parent) / f"{folder.name}_{_CACHE}"
         options = replace(whole.options, cache_dir=cache)
         super().__init__(whole.params, folder, options, whole.choices, whole.group)
-        self.contents = whole.contents
+        self.crops = whole.crops
         self._cache = cache
         self._split_by_location = dealt.splits(number).by_location()
 
@@ -992,7 +993,7 @@ class _Folds(_Run):
         if self.resume is None:
             self._open(data, None)  # settles what was left open
         data = self._know_crops(data)
-        folder = self._begin()
+        folder = self._begin(data)
         with locking.exclusive(folder / run_params.FILENAME):
             parts = [self._fold_folder(folder, i) for i in range(self.params.folds)]
             for number, part in enumerate(parts):

@@ -19,7 +19,6 @@ from classification.artifacts import (
     batch_response,
     batch_tasks,
     confusion_matrices,
-    crop_contents,
     crop_options,
     crops_left_out,
     dataset_csv,
@@ -268,11 +267,6 @@ FORMATS = [
         lambda source, copy: confusion_matrices.write(
             copy, confusion_matrices.read(source)
         ),
-    ),
-    Format(
-        "crop_contents.npz",
-        crop_contents.read,
-        lambda source, copy: crop_contents.write(copy, crop_contents.read(source)),
     ),
     Format(
         "isotonic_calibration.npz",

@@ -1,7 +1,8 @@
 """``<detections>.images.jsonl.gz``: which images, and which detector, detections are of.
 
 Written by ``run_detector_batch`` beside its OUTPUT, and by ``detect_and_crop``,
-``cache_batchapi_outputs`` and ``merge_shards`` beside the files of the detection cache; read
+``cache_batchapi_outputs`` and ``merge_shards`` beside the files of the detection cache, and by
+``train_classifier`` into its run folder, there of the crops of classification_ds.csv; read
 by whoever asks whether an image, or the detector, is another one by now. Detections
 themselves hold nothing of it. JSON Lines in one gzip member; the first line is of the whole
 file, each further one of an image::

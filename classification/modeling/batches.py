@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from classification.artifacts.crop_contents import DIGEST_BYTES
 from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
 from classification.modeling import known_crops, preprocessing
 from classification.runtime import parallel
+from classification.runtime.contents import DIGEST_BYTES
 from classification.runtime.errors import ItemError
 
 if TYPE_CHECKING:

@@ -1,43 +1,86 @@
 """What the crops of a training run hold: noted when it begins, compared ever after.
 
 A run learns from the same crops in each epoch, before and after it was killed. Where a
-crop's time and size are what they were, its bytes are taken to be so until they are read;
-whoever reads them compares their digest (``check``).
+crop's size and time are what they were, its bytes are taken to be so until they are read;
+whoever reads them compares their digest (``check``). The record is
+``classification_ds.csv.images.jsonl.gz`` in the run folder (``artifacts.image_contents``).
 """
 
 from __future__ import annotations
 
-import hashlib
+import heapq
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from classification.artifacts.crop_contents import DIGEST_BYTES, CropContents
-from classification.runtime import parallel, progress
-from classification.runtime.errors import ConfigurationError, ItemError
+from classification.artifacts import dataset_csv, image_contents
+from classification.artifacts.image_contents import Header
+from classification.runtime import contents, parallel, progress
+from classification.runtime.contents import DIGEST_BYTES, Contents, Stamp
+from classification.runtime.errors import ArtifactError, ConfigurationError, ItemError
+from classification.storage import changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from classification.dataset.training_set import SplitRows, TrainingSet
-    from classification.storage.local import LocalStore
+    from classification.dataset.training_set import TrainingSet
+    from classification.storage import ImageStore
+
+FILENAME = image_contents.path_beside(Path(dataset_csv.FILENAME)).name
 
 _CHUNK_ROWS = 256
 _WAY_OUT = "put back what it was, or begin a new run"
 
 
+@dataclass(frozen=True)
+class KnownCrops:
+    """What crops hold, by row of classification_ds.csv.
+
+    Attributes:
+        digests: of their bytes, uint8 [N, 16]; zeros for a crop that could not be read.
+        sizes: in bytes, int64 [N].
+        times: when they were last written, nanoseconds since 1970, int64 [N].
+    """
+
+    digests: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, data: TrainingSet) -> KnownCrops:
+        """Return room for the crops of a training set, of which none was read yet."""
+        rows = data.without_split + sum(map(len, data.splits.values()))
+        digests = np.zeros((rows, DIGEST_BYTES), np.uint8)
+        return cls(digests, np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+
+    def get(self, row: int) -> Contents | None:
+        """Return what the crop of a row holds; None where it could not be read."""
+        if not self.digests[row].any():
+            return None
+        stamp = Stamp(int(self.sizes[row]), int(self.times[row]))
+        return Contents(self.digests[row].tobytes().hex(), stamp)
+
+    def set(self, row: int, found: Contents) -> None:
+        """Note what the crop of a row holds."""
+        self.digests[row] = np.frombuffer(bytes.fromhex(found.digest), np.uint8)
+        if found.stamp is not None:
+            self.sizes[row], self.times[row] = found.stamp.size, found.stamp.modified
+
+
 def digest(data: bytes) -> NDArray[np.uint8]:
-    """Returns what tells the bytes of one crop from those of another, uint8 [16]."""
-    total = hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
-    return np.frombuffer(total, np.uint8)
+    """Return the digest of a crop's bytes, uint8 [16]."""
+    return np.frombuffer(bytes.fromhex(contents.digest(data)), np.uint8)
 
 
 def check(
     names: Sequence[str], found: NDArray[np.uint8], known: NDArray[np.uint8]
 ) -> None:
-    """Sees that crops hold what they held when the run began.
+    """See that crops hold what they held when the run began.
 
     Args:
         names: of the crops.
@@ -53,14 +96,21 @@ def check(
         )
 
 
+def _rows(data: TrainingSet) -> Iterator[tuple[int, str]]:
+    """Yield row and name of each crop that is in a split, in the order of the rows."""
+    return heapq.merge(
+        *(zip(map(int, s.numbers), s.paths, strict=True) for s in data.splits.values())
+    )
+
+
 def note(
     data: TrainingSet,
-    store: LocalStore,
+    store: ImageStore,
     *,
-    known: CropContents | None = None,
+    known: KnownCrops | None = None,
     threads: int = 1,
-) -> CropContents:
-    """Returns what the crops of all splits hold, by row of classification_ds.csv.
+) -> KnownCrops:
+    """Return what the crops of all splits hold.
 
     Args:
         data: the training set.
@@ -68,61 +118,78 @@ def note(
         known: what they held before; a crop of the same size and time is not read.
         threads: how many read.
     """
-    splits = data.splits.values()
-    total = data.without_split + sum(map(len, splits))
-    known = known or CropContents.unread(total)
-    found = CropContents.unread(total)
+    found = KnownCrops.of(data)
+    before = known or found
 
-    def look(part: tuple[SplitRows, range]) -> int:
-        rows, places = part
-        for place in places:
-            _look(store, rows.paths[place], int(rows.numbers[place]), known, found)
-        return len(places)
+    def look(some: tuple[tuple[int, str], ...]) -> int:
+        for row, name in some:
+            try:
+                found.set(row, _current(store, name, before.get(row)))
+            except ItemError:
+                continue  # it stays unread
+        return len(some)
 
-    with progress.bar(total - data.without_split, unit="crops") as shown:
-        parts = ((rows, part) for rows in splits for part in _chunks(len(rows)))
-        for count in parallel.ordered_map(look, parts, threads=threads):
+    with progress.bar(sum(map(len, data.splits.values())), unit="crops") as shown:
+        rows = _rows(data)
+        chunks = iter(lambda: tuple(islice(rows, _CHUNK_ROWS)), ())
+        for count in parallel.ordered_map(look, chunks, threads=threads):
             shown.update(count)
     return found
 
 
-def _chunks(rows: int) -> Iterator[range]:
-    for start in range(0, rows, _CHUNK_ROWS):
-        yield range(start, min(rows, start + _CHUNK_ROWS))
+def _current(store: ImageStore, name: str, known: Contents | None) -> Contents:
+    if known is not None:
+        return changes.current(store, name, known)
+    data, stamp = store.load(name)
+    return Contents(contents.digest(data), stamp)
 
 
-def _look(
-    store: LocalStore, name: str, row: int, known: CropContents, found: CropContents
-) -> None:
-    """Fills in a row of ``found``; leaves it unread where the crop cannot be read."""
-    try:
-        stamp = store.stamp(name)
-        if stamp == (known.modified[row], known.size[row]):
-            found.digest[row] = known.digest[row]
-        else:
-            found.digest[row] = digest(store.read(name))
-    except ItemError:
-        return
-    found.modified[row], found.size[row] = stamp
+def write(folder: Path, data: TrainingSet, crops: KnownCrops, *, sha256: str) -> None:
+    """Write the record of a run.
+
+    Args:
+        folder: of the run.
+        data: its training set.
+        crops: what they hold.
+        sha256: of classification_ds.csv.
+    """
+    lines = ((name, crops.get(row)) for row, name in _rows(data))
+    image_contents.write(folder / FILENAME, Header(sha256=sha256), lines)
 
 
-def refuse_changed(data: TrainingSet, known: CropContents, found: CropContents) -> None:
-    """Sees that crops hold what they held.
+def read(folder: Path, data: TrainingSet, *, sha256: str) -> KnownCrops | None:
+    """Read the record of a run; None where there is none.
+
+    Raises:
+        ArtifactError: it breaks its format, or is of another training set.
+    """
+    path = folder / FILENAME
+    if not path.exists():
+        return None
+    record = image_contents.read(path)
+    known, rows = KnownCrops.of(data), _rows(data)
+    for name, found in record.images():
+        row = next((row for row, other in rows if other == name), None)
+        if row is None or record.header.sha256 != sha256:
+            raise ArtifactError(
+                f"of another {dataset_csv.FILENAME}", where=f"{path}: {name}"
+            )
+        known.set(row, found)
+    return known
+
+
+def refuse_changed(data: TrainingSet, known: KnownCrops, found: KnownCrops) -> None:
+    """See that crops hold what they held.
 
     Raises:
         ConfigurationError: some do not; it says how many, and names the first.
     """
-    changed = (known.digest != found.digest).any(axis=1)
+    changed = (known.digests != found.digests).any(axis=1)
     count = int(np.count_nonzero(changed))
-    if not count:
-        return
-    first = next(
-        rows.paths[int(place)]
-        for rows in data.splits.values()
-        for place in np.flatnonzero(changed[rows.numbers])[:1]
-    )
-    total = sum(map(len, data.splits.values()))
-    raise ConfigurationError(
-        f"{count} of {total} crops changed since the training run began, such as "
-        f"{first}; {_WAY_OUT}"
-    )
+    if count:
+        first = next(name for row, name in _rows(data) if changed[row])
+        total = sum(map(len, data.splits.values()))
+        raise ConfigurationError(
+            f"{count} of {total} crops changed since the training run began, such as "
+            f"{first}; {_WAY_OUT}"
+        )

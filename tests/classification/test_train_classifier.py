@@ -22,7 +22,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from classification import evaluate_model, export_model, train_classifier
 from classification.artifacts import (
-    crop_contents,
     detector_calibration,
     label_index,
     overall_metrics,
@@ -30,7 +29,13 @@ from classification.artifacts import (
     run_params,
 )
 from classification.artifacts.detector_calibration import DetectorCalibration
-from classification.modeling import checkpoints, distributed, manifest, resuming
+from classification.modeling import (
+    checkpoints,
+    distributed,
+    known_crops,
+    manifest,
+    resuming,
+)
 from classification.runtime import parallel
 from tests import training_world
 from tests.commands import ROOT
@@ -412,7 +417,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_says_what_it_cannot_know(
     base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = interrupt_training(base, "--epochs 1", monkeypatch)
-    (folder / crop_contents.FILENAME).unlink()
+    (folder / known_crops.FILENAME).unlink()
     assert train_classifier.main(["--resume", str(folder), *CPU.split()]) == 0
     assert "nobody knows whether crops changed" in capsys.readouterr().err
 
