@@ -183,9 +183,8 @@ def load_decoder() -> Any:  # noqa: ANN401 - no types are shipped
 
 @functools.cache
 def _load() -> Any:  # noqa: ANN401 - no types are shipped
-    if sys.platform != "linux" or find_spec("nvidia") is None:
-        return None
-    spec = find_spec("nvidia.nvimgcodec")
+    is_there = sys.platform == "linux" and find_spec("nvidia") is not None
+    spec = find_spec("nvidia.nvimgcodec") if is_there else None
     if spec is None or spec.origin is None:
         return None
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,30 +54,29 @@ def connect(
 
     _remove_abandoned(folder)
     spill, lock = _spill_folder(folder)
-    with closing(lock):
-        try:
-            database = str(spill / "tables.duckdb") if on_disk else ":memory:"
-            config: dict[str, str | bool | int | float | list[str]] = {
-                "memory_limit": f"{memory_mb}MB",
-                "temp_directory": str(spill),
-                "threads": threads or _threads(memory_mb),
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "preserve_insertion_order": "true",
-            }
-            with duckdb.connect(database, config=config) as connection:
-                # It goes to stdout, which is for data. In a notebook DuckDB refuses to
-                # be told so where it could draw none anyway, for want of ipywidgets.
-                with suppress(duckdb.InvalidInputException):
-                    connection.execute("SET enable_progress_bar = false")
-                yield connection
-        except duckdb.Error as error:
-            if not _is_of_disk(error):
-                raise
-            reason = str(error).splitlines()[0]
-            raise StorageError(f"cannot work in {folder}: {reason}") from error
-        finally:
-            shutil.rmtree(spill, ignore_errors=True)
+    try:
+        database = str(spill / "tables.duckdb") if on_disk else ":memory:"
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{memory_mb}MB",
+            "temp_directory": str(spill),
+            "threads": threads or _threads(memory_mb),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "preserve_insertion_order": "true",
+        }
+        with duckdb.connect(database, config=config) as connection:
+            # It goes to stdout, which is for data. In a notebook DuckDB refuses to
+            # be told so where it could draw none anyway, for want of ipywidgets.
+            with suppress(duckdb.InvalidInputException):
+                connection.execute("SET enable_progress_bar = false")
+            yield connection
+    except duckdb.Error as error:
+        if not _is_of_disk(error):
+            raise
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"cannot work in {folder}: {reason}") from error
+    finally:
+        _remove(spill, lock)
 
 
 def _is_of_disk(error: duckdb.Error) -> bool:
@@ -185,5 +185,11 @@ def _remove_abandoned(folder: Path) -> None:
             lock = _hold(spill)
         except StorageError:
             continue
-        with closing(lock):
-            shutil.rmtree(spill, ignore_errors=True)
+        _remove(spill, lock)
+
+
+def _remove(spill: Path, lock: BinaryIO) -> None:
+    if sys.platform == "win32":
+        lock.close()  # it removes no open file, so none that another run holds now
+    shutil.rmtree(spill, ignore_errors=True)
+    lock.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,13 +58,10 @@ def hold(megadb: Path) -> Iterator[None]:
     """
     lock = megadb / _LOCK
     busy = f"another import is writing {megadb}; wait for it to end"
-    with closing(locking.open_locked(lock, busy=busy)):
-        try:
-            for path in megadb.glob(_HALF_WRITTEN):
-                path.unlink(missing_ok=True)
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+    with locking.held(lock, busy=busy):
+        for path in megadb.glob(_HALF_WRITTEN):
+            path.unlink(missing_ok=True)
+        yield
 
 
 def read_entries(megadb: Path) -> dict[str, DatasetEntry]:

@@ -26,9 +26,8 @@ def keep_freed_memory(*, one_heap: bool = False) -> bool:
     Returns:
         Whether it could be told: only the GNU C library listens.
     """
-    if sys.platform != "linux":
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    mallopt = getattr(library, "mallopt", None)
     if mallopt is None:
         return False
     settings = {_M_MMAP_THRESHOLD: _KEEP_BYTES, _M_TRIM_THRESHOLD: _KEEP_BYTES}

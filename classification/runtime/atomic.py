@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import importlib.util
 import os
+import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -109,24 +109,23 @@ def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
     over by the next one. It is locked until it has taken its place; who finds it locked,
     or finds a link there, takes another name.
     """
-    if _CAN_LOCK:
-        digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
-        temporary = path.with_name(f".ct-{digest}.tmp")
-        try:
-            file = locking.open_locked(temporary, busy=_TAKEN, required=True)
-        except HeldError:
-            pass
-        except StorageError as error:
-            cause = error.__cause__
-            if not isinstance(cause, OSError):
-                raise
-            if cause.errno != errno.ELOOP:
-                raise cause from None
-        else:
-            if os.fstat(file.fileno()).st_nlink == 1:
-                file.truncate()
-                return file, temporary
-            file.close()
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    temporary = path.with_name(f".ct-{digest}.tmp")
+    try:
+        file = locking.open_locked(temporary, busy=_TAKEN, required=True)
+    except HeldError:
+        pass
+    except StorageError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        if cause.errno != errno.ELOOP:
+            raise cause from None
+    else:
+        if os.fstat(file.fileno()).st_nlink == 1:
+            file.truncate()
+            return file, temporary
+        file.close()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".ct-", suffix=".tmp")
     return os.fdopen(handle, "wb"), Path(name)
 
@@ -143,20 +142,21 @@ def _gone_on_failure(temporary: Path, file: BinaryIO) -> Iterator[None]:
 def _discard(temporary: Path, file: BinaryIO) -> None:
     """Closes a file, and removes it if it is still under its temporary name.
 
-    Once it has taken its place that name is free, and another run may have taken it.
+    Once it has taken its place that name is free, and another run may have taken it;
+    Windows keeps what is open from being removed.
     """
     with suppress(OSError, ValueError):  # ValueError: it is closed
-        if os.path.samestat(temporary.stat(), os.fstat(file.fileno())):
-            if not _CAN_LOCK:
-                file.close()  # Windows removes no open file
-            temporary.unlink()
+        if sys.platform == "win32" or os.path.samestat(
+            temporary.stat(), os.fstat(file.fileno())
+        ):
+            locking.remove(temporary, file)
     with suppress(OSError):
         file.close()
 
 
 def _appear(temporary: Path, path: Path, file: BinaryIO, *, sync: bool) -> None:
-    if not _CAN_LOCK:
-        file.close()  # Windows renames no open file
+    if sys.platform == "win32":
+        file.close()  # it renames no open file, so none that another run holds now
     temporary.replace(path)
     file.close()  # only now: until here nobody else may take the name
     if sync:
@@ -194,15 +194,13 @@ def _read_umask() -> int:
 _WAITING: ContextVar[list[_Waiting] | None] = ContextVar("_WAITING", default=None)
 _TAKEN = "another run is writing it, or the disk knows no locks"
 _MOST_LINKS = 40  # as many as Linux follows
-_CAN_LOCK = importlib.util.find_spec("fcntl") is not None
 _UMASK = _read_umask()  # once, at import: reading it is not thread-safe
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # a folder cannot be opened there
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if sys.platform != "win32":  # where no folder can be opened
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAGIC = "ct-journal 1"
+_READ_BYTES = 1 << 20
 
 
 def digest(parts: Iterable[object]) -> str:
@@ -111,15 +112,21 @@ class Journal:
 
     def read(self) -> Iterator[Any]:
         """Yields every record from the first, one at a time."""
-        self._file.flush()
-        with self.path.open("rb") as file:
-            file.readline()
-            for line in file:
+        file, start, lines = self._file, 0, [b""]
+        while lines:
+            file.seek(start)
+            # Not through another handle: on Windows it could not read the locked byte.
+            lines = file.readlines(_READ_BYTES)
+            records = lines if start else lines[1:]
+            start = file.tell()
+            file.seek(0, os.SEEK_END)
+            for line in records:
                 yield json.loads(line[9:])
 
     def remove(self) -> None:
-        """Deletes the journal: the step's output is complete."""
-        self.path.unlink(missing_ok=True)
+        """Close and delete the journal: the step's output is complete."""
+        with _naming_errors(self.path):
+            locking.remove(self.path, self._file)
 
 
 @contextmanager

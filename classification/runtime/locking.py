@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import time
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+import filelock
 
 from classification.runtime.errors import HeldError, StorageError
 
@@ -43,11 +45,8 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
     behind = Path(os.path.realpath(path))
     lock = behind.with_name(f".{behind.name}.lock")
     busy = f"another run is writing {path}; wait for it to end"
-    with _open_waiting(lock, busy) if wait else open_locked(lock, busy=busy):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+    with held(lock, busy=busy, wait=wait):
+        yield
 
 
 @contextmanager
@@ -73,18 +72,53 @@ def only_run(folder: Path, step: str, *work: object) -> Iterator[None]:
     busy = (
         f"another run of {step} is writing the same into {folder}; wait for it to end"
     )
-    with open_locked(lock, busy=busy):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+    with held(lock, busy=busy):
+        yield
+
+
+@contextmanager
+def held(lock: Path, *, busy: str, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file until the block ends, and remove it then.
+
+    A lock ends with its process, however that ends; a lock file that stays is harmless.
+    On a disk without locks, such as some of clusters, the block runs unlocked.
+
+    Args:
+        lock: the lock file; its folder is made if missing.
+        busy: the error's text where another run holds it.
+        wait: wait for the other run.
+
+    Raises:
+        HeldError: another run holds it.
+        StorageError: it cannot be written, or is a link.
+    """
+    timeout = -1 if wait else 0
+    file = filelock.FileLock(
+        lock, timeout, poll_interval=_WAIT_S, fallback_to_soft=False
+    )
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file.acquire()
+    except filelock.Timeout:
+        raise HeldError(busy) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            reason = error.strerror or error
+            raise StorageError(f"cannot write {lock}: {reason}") from error
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":  # where release removes it, as no open file can be
+            with suppress(OSError):
+                lock.unlink()  # while locked: whoever has it open sees that it is gone
+        file.release()
 
 
 def open_locked(path: Path, *, busy: str, required: bool = False) -> BinaryIO:
     """Opens a file, made if missing, that no other run has open in this way.
 
-    The lock ends when the file is closed or the process dies, however it dies. On
-    Windows, and on a disk that knows no locks, there is none.
+    The lock ends when the file is closed or the process dies, however it dies. On a disk
+    that knows no locks there is none.
 
     Args:
         path: the file; its folder is made if missing.
@@ -97,15 +131,21 @@ def open_locked(path: Path, *, busy: str, required: bool = False) -> BinaryIO:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32" and path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a link")  # noqa: TRY301 - as O_NOFOLLOW
         file = os.fdopen(os.open(path, _FLAGS, 0o666), "r+b")
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"cannot write {path}: {reason}") from error
     try:
         if not _lock(file) and required:
-            path.unlink()
-        # Another run may have ended, and removed it, between open and lock.
-        if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            remove(path, file)
+            raise BlockingIOError  # noqa: TRY301 - as if it were held
+        # Another run may have ended, and removed it, between open and lock; on Windows
+        # none can.
+        if sys.platform != "win32" and not os.path.samestat(
+            path.stat(), os.fstat(file.fileno())
+        ):
             raise FileNotFoundError  # noqa: TRY301 - as if it had been removed
     except (BlockingIOError, FileNotFoundError):
         file.close()
@@ -117,24 +157,49 @@ def open_locked(path: Path, *, busy: str, required: bool = False) -> BinaryIO:
     return file
 
 
-def _open_waiting(path: Path, busy: str) -> BinaryIO:
-    while True:
+def remove(path: Path, file: BinaryIO) -> None:
+    """Remove and close a file of ``open_locked``, so that no other run loses its own.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if sys.platform == "win32":
+        file.close()  # Windows removes no open file, so none that another run holds now
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
+    else:
+        path.unlink(missing_ok=True)  # while locked: nobody else can hold it yet
+        file.close()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # Nobody else can read what is locked, so it lies behind all that a file holds. The
+    # system takes no place behind the last of 31 bits.
+    _LOCKED_BYTE = (1 << 31) - 2
+
+    def _lock(file: BinaryIO) -> bool:
+        """Locks an open file at its beginning; returns whether there are locks."""
+        handle = file.fileno()
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
         try:
-            return open_locked(path, busy=busy)
-        except HeldError:
-            time.sleep(_WAIT_S)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError from error
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+        return True
 
+else:
+    import fcntl
 
-def _lock(file: BinaryIO) -> bool:
-    """Locks an open file; returns whether there are locks."""
-    try:
-        import fcntl  # noqa: PLC0415 - absent on Windows, where there is no lock
-    except ImportError:
-        return False
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            return False
-        raise
-    return True
+    def _lock(file: BinaryIO) -> bool:
+        """Locks an open file; returns whether there are locks."""
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            raise
+        return True

@@ -25,6 +25,5 @@ def give_back() -> None:
 @functools.cache
 def _trim() -> Callable[[int], int] | None:
     """Returns ``malloc_trim``; None where the C library is not GNU's."""
-    if sys.platform != "linux":
-        return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return getattr(library, "malloc_trim", None)
