@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """Lets no file of this process become larger than so many bytes."""
+    resource = pytest.importorskip("resource")  # Windows has none
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -117,10 +117,11 @@ def log_of(service: Service, task_id: str) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_d37_ended_and_started_again_it_goes_on_from_there(
-    how: int, slow: Path, tmp_path: Path
+    name: str, slow: Path, tmp_path: Path
 ) -> None:
+    how = signal.Signals[name]
     photos = tmp_path / "photos"
     draw(photos, 30)
     whole = expected(slow, photos, tmp_path / "detections.json")
@@ -133,7 +134,7 @@ def test_d37_ended_and_started_again_it_goes_on_from_there(
     else:
         service.end(how)
     codes = {signal.SIGKILL: -9, signal.SIGTERM: 0, signal.SIGINT: 130}
-    assert service.process.returncode == codes[signal.Signals(how)]
+    assert service.process.returncode == codes[how]
     done = count_records(service.folder / ids[0] / "journal")
     assert 5 <= done < 30, "it was done before it ended"
 

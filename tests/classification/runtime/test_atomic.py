@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -14,6 +12,7 @@ import pytest
 
 from classification.runtime.atomic import check_writable, replacing, together
 from classification.runtime.errors import StorageError
+from tests.disk import largest_file
 
 
 def names(folder: Path) -> list[str]:
@@ -139,6 +138,7 @@ def test_a_stream_is_no_file_even_where_it_leads_to_one(
 from pathlib import Path
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import StorageError
+from tests.disk import largest_file
 for path in {stream!r}, "link", "/dev/null":
     try:
         with replacing(Path(path)) as file:
@@ -163,13 +163,12 @@ for path in {stream!r}, "link", "/dev/null":
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
-    try:
-        with pytest.raises(StorageError) as raised, replacing(path) as file:
-            file.write(bytes(1 << 20))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        largest_file(1 << 16),
+        pytest.raises(StorageError) as raised,
+        replacing(path) as file,
+    ):
+        file.write(bytes(1 << 20))
     assert str(raised.value) == f"cannot write {path}: File too large"
     assert names(tmp_path) == []
 
@@ -294,6 +293,7 @@ def test_two_that_write_one_file_on_a_disk_without_locks_do_not_mix(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "no locks")
 
+    fcntl = pytest.importorskip("fcntl")  # Windows has none
     monkeypatch.setattr(fcntl, "flock", refuse)
     test_two_that_write_one_file_do_not_mix(tmp_path)
 

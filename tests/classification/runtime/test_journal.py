@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from classification.runtime.errors import ConfigurationError, StorageError
 from classification.runtime.journal import Journal, digest
+from tests.disk import largest_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,14 +189,12 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path: Path) -> None:
     path = written(tmp_path / "j", "kept")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        with Journal.open(path, key=KEY) as opened:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
-            with pytest.raises(StorageError) as raised:
-                opened.append(["x" * (1 << 20)])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        largest_file(1 << 16),
+        Journal.open(path, key=KEY) as opened,
+        pytest.raises(StorageError) as raised,
+    ):
+        opened.append(["x" * (1 << 20)])
     assert str(raised.value) == f"cannot write {path}: File too large"
     assert records(path) == ["kept"]
 

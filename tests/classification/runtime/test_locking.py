@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import subprocess
 import sys
 import threading
@@ -130,13 +129,21 @@ def test_a_disk_without_locks_is_not_taken_for_a_busy_one(
     def refuse(*_: object) -> None:
         raise OSError(code, "x")
 
+    fcntl = pytest.importorskip("fcntl")  # Windows has none
     monkeypatch.setattr(fcntl, "flock", refuse)
     path = tmp_path / "lock"
     if error:
         with pytest.raises(StorageError, match=f"^{error} {path}: x$"):
             locking.open_locked(path, busy=BUSY)
+        with (
+            pytest.raises(StorageError, match=f"^cannot write {path}: x$"),
+            locking.held(path, busy=BUSY),
+        ):
+            pass
         return
     locking.open_locked(path, busy=BUSY).close()
     with pytest.raises(HeldError):
         locking.open_locked(path, busy=BUSY, required=True)
+    with locking.held(path, busy=BUSY), locking.held(path, busy=BUSY):
+        pass
     assert list(tmp_path.iterdir()) == []
