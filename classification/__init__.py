@@ -23,3 +23,17 @@ says what an exit code, a thread pool, a journal is   ``runtime/``
 says what a detection is / what a taxon is            ``detection/`` / ``taxonomy/``
 ====================================================  =================================
 """
+
+import os
+
+# Libraries that would tell their makers how they are used: they read this when they are
+# imported, and the processes that a command starts inherit it. onnxruntime 1.32 keeps
+# events in the user's cache folder and sends them whatever its own function says later.
+os.environ.update(
+    {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "YOLO_OFFLINE": "true",  # of ultralytics, which yolov5 imports, too
+    }
+)

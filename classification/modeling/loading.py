@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from classification.modeling import embedded, manifest
 from classification.modeling.preprocessing import Preprocessing
+from classification.runtime import onnx_files
 from classification.runtime.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
@@ -101,12 +102,14 @@ def _open_exported(
     if path.suffix == ".onnx":
         from classification.modeling import onnx  # noqa: PLC0415 - imports no torch
 
+        onnx_files.check(path, trust=trust)
         return onnx.OnnxClassifier(
             data,
             described.labels,
             described.preprocessing,
             resources,
             described.calibration if calibrate else None,
+            folder=path.parent,
         )
     from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
 

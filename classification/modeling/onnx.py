@@ -12,6 +12,8 @@ from classification.runtime import onnx_runtime
 from classification.runtime.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from classification.modeling.inference import Resources
@@ -25,13 +27,15 @@ _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 class OnnxClassifier:
     """A classifier in ONNX form; see ``inference.Classifier``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of a model
         self,
         data: bytes,
         categories: tuple[str, ...],
         preprocessing: Preprocessing,
         resources: Resources,
         calibration: Calibration | None = None,
+        *,
+        folder: Path | None = None,
     ) -> None:
         """Loads the network.
 
@@ -41,6 +45,7 @@ class OnnxClassifier:
             preprocessing: what the input goes through.
             resources: device and threads.
             calibration: what its probabilities go through, or None.
+            folder: where the files of its external tensors are, if it has some.
 
         Raises:
             ModelError: not an ONNX network, or of other inputs or outputs.
@@ -51,7 +56,7 @@ class OnnxClassifier:
         self.calibration = calibration
         self.fingerprint = hashlib.sha256(data).hexdigest()
         wanted = _choose_device(resources.device)
-        self._session = _open_session(data, wanted)
+        self._session = _open_session(data, wanted, folder)
         # A GPU whose libraries do not fit is passed over without an error.
         self.device = wanted if _CUDA in self._session.get_providers() else "cpu"
         self._input: str = self._session.get_inputs()[0].name
@@ -105,15 +110,12 @@ def _choose_device(wanted: str) -> str:
     return wanted
 
 
-def _open_session(data: bytes, device: str) -> Any:  # noqa: ANN401 - onnxruntime is untyped
-    ort = onnx_runtime.load()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # each thread of the caller has an image
-    options.log_severity_level = 3  # errors alone
+def _open_session(data: bytes, device: str, folder: Path | None) -> Any:  # noqa: ANN401 - onnxruntime is untyped
     index = cuda_index(device)
-    providers = [_CPU] if index is None else [(_CUDA, {"device_id": index}), _CPU]
+    gpu = () if index is None else ((_CUDA, {"device_id": index}),)
     try:
-        return ort.InferenceSession(data, options, providers=providers)
+        # One thread: each thread of the caller has an image.
+        return onnx_runtime.open_session(data, (*gpu, _CPU), folder=folder)
     except Exception as error:  # onnxruntime's errors have no common base but this
         first = str(error).partition("\n")[0]
         raise ModelError(f"not an ONNX network that can be run: {first}") from error

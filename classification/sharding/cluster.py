@@ -142,7 +142,6 @@ def _finish(job: Job, report: Report, merged: Merged, logdir: Path) -> None:
 
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[ModuleType]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     try:
         import ray  # noqa: PLC0415 - an extra
     except ImportError as error:

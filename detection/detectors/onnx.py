@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from classification.runtime import onnx_runtime
+from classification.runtime import onnx_files, onnx_runtime
 from classification.runtime.errors import ModelError
 from classification.runtime.parallel import cores
 from detection.detectors import manifest as manifests
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from classification.runtime.onnx_runtime import Provider
     from detection.detectors import Options
     from detection.detectors.manifest import Manifest
     from detection.models import ModelFile
 
 # Any multiple of it is one of every smaller stride, too.
 _COARSEST_STRIDE_PX = 64
-_QUIET = 3  # onnxruntime's log level: errors only
 _DTYPE_BY_NAME: dict[str, type[np.floating[Any]]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -58,37 +58,21 @@ def load(model: ModelFile, options: Options) -> NetworkDetector:
     """Loads an ONNX detector.
 
     Raises:
-        ModelError: the file is damaged, or not a detector whose layout is known.
+        ModelError: the file is damaged, not a detector whose layout is known, has
+            operators of others and is not trusted, or the device is not there.
     """
-    session = open_session(model.path, device=options.device, threads=options.threads)
+    session = _open_session(model.path, options)
     try:
         return _build(session, model, options)
     except ModelError as error:
         raise ModelError(f"{model.path}: {error}") from error
 
 
-def open_session(
-    path: Path, *, device: str = "auto", threads: int | None = None
-) -> Any:  # noqa: ANN401 - onnxruntime has no types
-    """Opens an ONNX file.
-
-    Args:
-        path: the file.
-        device: ``auto``, ``cpu`` or ``cuda:N``.
-        threads: processor threads of one run; all cores by default.
-
-    Raises:
-        ModelError: the file is damaged, or the device is not there.
-    """
-    settings = onnx_runtime.load().SessionOptions()
-    settings.intra_op_num_threads = threads or cores()
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = _QUIET
-    # Threads that wait for work by spinning take the cores from those that decode.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _open_session(path: Path, options: Options) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    onnx_files.check(path, trust=options.trust_model)
     try:
-        return onnx_runtime.load().InferenceSession(
-            path, settings, providers=_providers(device)
+        return onnx_runtime.open_session(
+            path, _providers(options.device), threads=options.threads or cores()
         )
     except ModelError:
         raise
@@ -98,7 +82,7 @@ def open_session(
         ) from error
 
 
-def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
+def _providers(device: str) -> list[Provider]:
     offered = onnx_runtime.load().get_available_providers()
     cuda = "CUDAExecutionProvider"
     if device == "cpu" or (device == "auto" and cuda not in offered):

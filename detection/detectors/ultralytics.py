@@ -15,8 +15,8 @@ from detection.detectors import torch_engine
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The package is to read a file, not to install packages, print or look at the network.
-_QUIET = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false"}
+# The package is to read a file, not to install packages or print.
+_QUIET = {"YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 
 
 def read(path: Path) -> torch_engine.Checkpoint:

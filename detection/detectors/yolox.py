@@ -38,7 +38,6 @@ _POOLING_WINDOWS = (5, 9, 13)
 _DEEP = 3  # bottlenecks where depth is 9 before scaling; elsewhere there is one
 _LEVELS = 3
 _BOX_COLUMNS = 5  # box and objectness, before the classes
-_SILENT = 4  # onnxruntime's log level: what fails is raised, too
 
 
 def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -139,13 +138,9 @@ def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
 
 def _check(model: onnx.ModelProto, *, classes: int) -> None:
     """Runs the graph once: tensors of another shape than they should have fail there."""
-    settings = onnx_runtime.load().SessionOptions()
-    settings.log_severity_level = _SILENT
     side = 2 * COARSEST_STRIDE_PX
     try:
-        session = onnx_runtime.load().InferenceSession(
-            model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-        )
+        session = onnx_runtime.open_session(model.SerializeToString(), quiet=True)
         (output,) = session.run(
             None, {"images": np.zeros((1, 3, side, side), dtype=np.float32)}
         )

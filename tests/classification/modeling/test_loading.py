@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import external_data_helper
 
 from classification.modeling import loading, manifest
 from classification.modeling.inference import Resources
@@ -62,10 +64,39 @@ def test_onnx_without_a_manifest(tmp_path: Path) -> None:
 
 def test_a_damaged_onnx_file_is_named(tmp_path: Path) -> None:
     path = classifiers.save_exported(tmp_path / "m.onnx", b"not a model")
-    with pytest.raises(
-        ModelError, match=r"m\.onnx: not an ONNX network that can be run"
-    ):
+    with pytest.raises(ModelError, match=r"m\.onnx: not an ONNX model, or damaged"):
         loading.open_classifier(path, CPU)
+
+
+def test_weights_beside_a_model_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = onnx.load_from_string(classifiers.tiny_onnx())
+    split = onnx.ModelProto()
+    split.CopyFrom(whole)
+    external_data_helper.convert_model_to_external_data(
+        split, location="m.data", size_threshold=0
+    )
+    onnx.save(split, tmp_path / "m.onnx")
+    data = (tmp_path / "m.onnx").read_bytes()
+    classifiers.save_exported(tmp_path / "m.onnx", data)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = loading.open_classifier(Path("../m.onnx"), CPU)
+    kept = classifiers.save_exported(tmp_path / "whole.onnx")
+    squares = np.full((1, 16, 16, 3), 99, np.uint8)
+    expected = loading.open_classifier(kept, CPU).predict(squares)
+    assert found.predict(squares).tolist() == expected.tolist()
+
+
+def test_operators_of_others_need_trust(tmp_path: Path) -> None:
+    network = onnx.load_from_string(classifiers.tiny_onnx())
+    network.graph.node[0].domain = "ai.onnx.contrib"
+    path = classifiers.save_exported(tmp_path / "m.onnx", network.SerializeToString())
+    with pytest.raises(ModelError, match=r"ai\.onnx\.contrib.*--trust-model"):
+        loading.open_classifier(path, CPU)
+    with pytest.raises(ModelError, match="not an ONNX network that can be run"):
+        loading.open_classifier(path, CPU, trust_model=True)
 
 
 def test_torchscript(tmp_path: Path) -> None:
