@@ -139,7 +139,7 @@ def run(
             f"{classifier_results_csv} holds true labels, which are no targets; "
             "give the output of run_classifier"
         )
-    calibration = predictions_info.find(classifier_results_csv)
+    origin = predictions_info.find(classifier_results_csv)
     read = [target_mapping.read(path) for path in mappings]
     plan = (
         Aggregation.plan(results.categories, read[0])
@@ -148,7 +148,7 @@ def run(
     )
     with locking.exclusive(output_csv):
         rows = predictions.write(output_csv, plan.targets, _sum_up(results, plan))
-        predictions_info.tell(output_csv, calibration)
+        predictions_info.tell(output_csv, origin)
         label_index.write(output_label_index, plan.targets)
     _logger.info(
         "wrote %s: %d crops, %d categories summed to %d targets; their names are in %s",

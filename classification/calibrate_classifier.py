@@ -199,7 +199,7 @@ def _read(path: Path, labels: Sequence[str]) -> Outputs:
 
 def _check(file: PredictionsFile, labels: Sequence[str]) -> None:
     answers.check(file, labels)
-    if predictions_info.find(file.path) is not None:
+    if predictions_info.find(file.path).calibration is not None:
         raise ConfigurationError(
             f"{file.path}: these probabilities are calibrated already; evaluate the "
             "checkpoint"

@@ -16,8 +16,10 @@ is right so often at no probability is not told.
 Reads   classification CSV      of run_classifier, aggregate_classifier_probs or
                                 evaluate_model; .csv or .csv.gz
         label names JSON        label index: the names of the categories, by id
-        <CSV>.info.json         where there is one: how probabilities were calibrated,
-                                told in info.classifier_metadata.calibration
+        <CSV>.info.json         where there is one: which boxes the rows are of, which
+                                must be those of the detections; and how probabilities
+                                were calibrated, told in
+                                info.classifier_metadata.calibration
         MODEL.manifest.json     --label-thresholds
         detections JSON         -j
         queried_images.json     -q, with the detection cache (-c, -v)
@@ -47,16 +49,17 @@ from classification.artifacts import (
     predictions_info,
 )
 from classification.artifacts.layout import CropName
-from classification.labels.joining import Joiner, Queried, gather
+from classification.labels.joining import FIRST_ROW, Joiner, Queried, gather
 from classification.labels.merging import Classifier, Place, Rule, dataset_of
 from classification.labels.wording import some_of
 from classification.modeling import manifest
 from classification.runtime import cli, locking, progress
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from classification.storage.crop_table import ClassifiedCrop, open_table
+from detection import models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
 
@@ -65,7 +68,11 @@ if TYPE_CHECKING:
     from classification.artifacts.predictions_info import Applied
     from classification.storage.crop_table import CropTable
 
-_FIRST_ROW = 2  # row 1 is the header
+_OF_CLASSIFIER = {
+    "classifier",
+    "classifier_metadata",
+    "classification_completion_time",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -242,9 +249,9 @@ def run(paths: Paths, *, options: Options) -> None:
     results = predictions.open_file(paths.results)
     names = label_index.read(paths.label_names)
     classifier = _match(results, names, options.rule)
-    calibration = predictions_info.find(results.path)
+    origin = predictions_info.find(results.path)
     if paths.thresholds is not None:
-        if calibration is None:
+        if origin.calibration is None:
             raise ConfigurationError(
                 f"{results.path}: not calibrated, as far as is told; --label-thresholds "
                 "is for the calibrated output of run_classifier"
@@ -255,15 +262,23 @@ def run(paths: Paths, *, options: Options) -> None:
         if isinstance(paths.boxes, Path):
             boxes = detections.open_file(paths.boxes)
             _refuse_classified(boxes)
-            _fill(crops, results, classifier, options)
+            detector = boxes.header.info.get("detector")
+            _fill(crops, results, classifier, options, detector)
             header, documents = boxes.header, boxes.documents
         else:
-            _fill(crops, results, classifier, options)
+            version = paths.boxes.detector_version
+            _fill(crops, results, classifier, options, version and f"mdv{version}")
             header = gather(crops, results.path, paths.boxes)
             documents = crops.documents
-        joiner = Joiner(crops, results.path, options.datasets)
-        header = _to_header(header, classifier, options, calibration)
+        joiner = Joiner(crops, results.path, options.datasets, origin.boxes)
+        header = _to_header(header, classifier, options, origin.calibration)
         detections.write(paths.output, header, joiner.join(documents))
+    if origin.boxes is None:
+        _logger.warning(
+            "%s: nothing beside it tells which boxes its crops were cut from; they are "
+            "taken to be these",
+            results.path,
+        )
     _logger.info("wrote %s: %s", paths.output, joiner.summary())
 
 
@@ -353,14 +368,25 @@ def _match(results: PredictionsFile, names: Sequence[str], rule: Rule) -> Classi
 
 
 def _fill(
-    crops: CropTable, results: PredictionsFile, classifier: Classifier, options: Options
+    crops: CropTable,
+    results: PredictionsFile,
+    classifier: Classifier,
+    options: Options,
+    detector: str | None,
 ) -> None:
-    """Puts what is said of each crop into the table."""
+    """Puts what is said of each crop into the table.
+
+    Raises:
+        ArtifactError: a crop's name has another detector than ``detector``, or two are
+            of one box.
+        ConfigurationError: see ``Options.samples_per_label``.
+    """
     if options.samples_per_label is not None and not classifier.has_label:
         raise ConfigurationError(
             f"{results.path}: --samples-per-label needs the column label"
         )
-    crops.add(_read_crops(results, classifier, options))
+    read = _read_crops(results, classifier, options)
+    crops.add(_of_detector(read, detector, results.path) if detector else read)
     if repeated := crops.find_repeated():
         first, second = repeated
         raise ArtifactError(
@@ -374,7 +400,7 @@ def _fill(
 def _read_crops(
     results: PredictionsFile, classifier: Classifier, options: Options
 ) -> Iterator[ClassifiedCrop]:
-    first_row = _FIRST_ROW
+    first_row = FIRST_ROW
     with progress.bar(None, unit="crops") as shown:
         for batch in results.float64_batches():
             with in_file(results.path):
@@ -385,6 +411,23 @@ def _read_crops(
                     yield one
             first_row += len(batch.paths)
             shown.update(len(batch.paths))
+
+
+def _of_detector(
+    crops: Iterable[ClassifiedCrop], detector: str, path: Path
+) -> Iterator[ClassifiedCrop]:
+    """Yield the crops; refuse one whose name has another detector."""
+    is_of: dict[str, bool] = {}
+    for one in crops:
+        suffix = one.crop.suffix
+        if not is_of.setdefault(suffix, models.is_crop_suffix(suffix, detector)):
+            raise ArtifactError(
+                f"{one.crop} was cut from a box of {suffix!r}, the detections are of "
+                f"{detector!r}; give those that the crops were cut from, or classify "
+                "crops of these",
+                where=f"{path}: row {one.row}, column path",
+            )
+        yield one
 
 
 def _tell(
@@ -424,12 +467,13 @@ def _to_header(
     options: Options,
     calibration: Applied | None,
 ) -> Header:
-    info = {**header.info, "classifier": options.classifier_name}
+    # What an earlier classifier left would be taken for this one's.
+    info = {key: header.info[key] for key in header.info if key not in _OF_CLASSIFIER}
+    info["classifier"] = options.classifier_name
     if options.completion_time:
         info["classification_completion_time"] = cli.to_write(options.completion_time)
     if metadata := _metadata(options, calibration):
-        known = info.get("classifier_metadata") or {}
-        info["classifier_metadata"] = {**known, **metadata}
+        info["classifier_metadata"] = metadata
     return replace(header, info=info, classification_categories=classifier.categories())
 
 

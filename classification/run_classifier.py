@@ -44,6 +44,7 @@ from classification.artifacts import (
     predictions_info,
     step_log,
 )
+from classification.artifacts.predictions_info import Origin
 from classification.artifacts.step_log import StepLog
 from classification.cropping.existing import ExistingCrops
 from classification.cropping.images import DEFAULT_MAX_PIXELS
@@ -255,7 +256,8 @@ def run(  # noqa: PLR0913 - the files of one step
             _classify_rest(work, kept, options)
             with closing(_read_back(work, kept, log)) as batches:
                 written = predictions.write(output, categories, batches)
-            predictions_info.tell(output, manifest.applied(classifier.calibration))
+            origin = Origin(manifest.applied(classifier.calibration), None)
+            predictions_info.tell(output, origin)
             failed = len(log.failures)
             part.complete(failed)
             kept.remove()

@@ -285,6 +285,20 @@ def version_of(detector: str) -> str | None:
     return found[1] if found else None
 
 
+def is_crop_suffix(suffix: str, detector: str) -> bool:
+    """Say whether the end of a crop's name goes with a detector.
+
+    Args:
+        suffix: ``mdv<version>``, a detector's name, or nothing, as crops of drawn boxes and
+            the oldest ones have.
+        detector: ``info.detector``, or ``mdv<version>``.
+    """
+    if suffix in {"", detector}:
+        return True
+    version = version_of(suffix)
+    return version is not None and version == version_of(detector)
+
+
 def resolve(model: str) -> ModelFile:
     """Finds a detector's file, fetching it where it is named but not yet here.
 

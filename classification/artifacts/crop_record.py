@@ -21,6 +21,7 @@ another program, of another version, or a damaged one is no record.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -150,6 +151,11 @@ def insert(jpeg: bytes, record: CropRecord) -> bytes:
     length = (len(text) + 2).to_bytes(2, "big")
     segment = bytes((_MARK, _COMMENT)) + length + text
     return jpeg[:place] + segment + jpeg[place:]
+
+
+def find(jpeg: bytes) -> CropRecord | None:
+    """Return the record in a JPEG file; None where there is none."""
+    return _find(io.BytesIO(jpeg))
 
 
 def read(path: Path) -> CropRecord | None:

@@ -561,6 +561,22 @@ def classify(
     return _encode(image)
 
 
+class _Place(msgspec.Struct, gc=False):
+    bbox: tuple[float, float, float, float]
+
+
+class _Places(msgspec.Struct, gc=False):
+    detections: list[_Place] | None = None
+
+
+_PLACES = msgspec.json.Decoder(_Places)
+
+
+def boxes_of(document: bytes) -> list[Box]:
+    """Return the boxes in an image's JSON text."""
+    return [Box(*one.bbox) for one in _PLACES.decode(document).detections or ()]
+
+
 def encode_drawn(file: str, boxes: Iterable[tuple[str, Box]]) -> bytes:
     """Returns the JSON text of an image whose boxes people drew, with confidence 1.
 

@@ -6,21 +6,31 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from classification.artifacts import detection_cache, detections, queried_images
+from classification.artifacts import (
+    detection_cache,
+    detections,
+    predictions_info,
+    queried_images,
+)
 from classification.artifacts.detections import Header
 from classification.labels.merging import dataset_of, with_categories
 from classification.labels.wording import some_of
 from classification.runtime import progress
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
+from classification.runtime.name_set import NameSet
 from detection.records import MEGADETECTOR_CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from classification.artifacts.queried_images import QueriedImage
     from classification.storage.crop_table import CropTable, Found
 
+FIRST_ROW = 2  # of a classifier output; row 1 is the header
 _BATCH = 512
 
 
@@ -50,7 +60,11 @@ class Joiner:
     """Adds what the table says to images, and counts."""
 
     def __init__(
-        self, crops: CropTable, results: Path, datasets: frozenset[str] | None
+        self,
+        crops: CropTable,
+        results: Path,
+        datasets: frozenset[str] | None,
+        boxes: NDArray[np.uint8] | None,
     ) -> None:
         """Begins to count.
 
@@ -58,10 +72,13 @@ class Joiner:
             crops: what is said of each crop.
             results: file that it is from, for the address of a fault.
             datasets: leave out images of others, or None to keep all.
+            boxes: digests of the boxes that the rows of ``results`` are of; see
+                ``predictions_info.Origin``.
         """
         self._crops = crops
         self._results = results
         self._datasets = datasets
+        self._digests = boxes
         self._found_datasets: set[str] = set()
         self._images = self._classified_images = self._boxes = 0
 
@@ -103,6 +120,8 @@ class Joiner:
 
     def _classify(self, document: bytes, found: Sequence[Found]) -> bytes:
         try:
+            if self._digests is not None:
+                self._refuse_moved(document, found, self._digests)
             return detections.classify(document, {one.box: one.said for one in found})
         except LookupError:
             name = detections.name_of(document)
@@ -111,6 +130,21 @@ class Joiner:
                 f"{name!r} has no box {last.box}; the crops are of other detections",
                 where=f"{self._results}: row {last.row}, column path",
             ) from None
+
+    def _refuse_moved(
+        self, document: bytes, found: Sequence[Found], digests: NDArray[np.uint8]
+    ) -> None:
+        """See that boxes are those that the crops were cut from."""
+        boxes = detections.boxes_of(document)
+        for one in found:
+            known = digests[one.row - FIRST_ROW : one.row - FIRST_ROW + 1].tobytes()
+            box = boxes[one.box]
+            if known.strip(b"\0") and known != predictions_info.digest_box(box):
+                raise ArtifactError(
+                    f"box {one.box} of {detections.name_of(document)!r} is another one "
+                    "than its crop was cut from; crop and classify it again",
+                    where=f"{self._results}: row {one.row}, column path",
+                )
 
     def _refuse_other(self, names: Iterator[str]) -> NoReturn:
         image, row = self._crops.find_other(names) or ("", 0)
@@ -196,6 +230,7 @@ def _gather_cached(crops: CropTable, sources: Queried) -> Header:
         for name in sorted(names)
     }
     header, ids = detection_cache.join_headers(list(caches.values()))
+    drawn = NameSet(image for image, _ in crops.images(ground_truth=True))
     for (dataset, cache), id_by_own_id in zip(caches.items(), ids, strict=True):
         for some in _batched(cache.documents()):
             document_by_image = {
@@ -203,6 +238,8 @@ def _gather_cached(crops: CropTable, sources: Queried) -> Header:
                 for document in some
             }
             for image in crops.of_images(list(document_by_image)):
+                if image in drawn:
+                    continue
                 text = detections.classify(document_by_image[image], {}, file=image)
                 # What another classifier said has no place in this one's output.
                 text = detections.renumber(text, id_by_own_id, None)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from classification.artifacts import crop_record, predictions_info
+from classification.artifacts.predictions_info import digest_box
 from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
 from classification.modeling import known_crops, preprocessing
 from classification.runtime import parallel
@@ -40,6 +42,8 @@ class Batch:
         squares: shape [N, S, S, 3]; black where a crop failed. Only valid until the
             next batch is asked for.
         digests: of the bytes of each, uint8 [N, 16]; zeros for one that could not be read.
+        boxes: digest of the box that each was cut from, as its own record has it, uint8
+            [N, 8]; zeros for one without.
         reason_by_place: why a crop failed, by its place in ``names``.
         note_by_place: how an unusual one was read, by its place.
     """
@@ -47,6 +51,7 @@ class Batch:
     names: list[str]
     squares: NDArray[np.uint8]
     digests: NDArray[np.uint8]
+    boxes: NDArray[np.uint8]
     reason_by_place: dict[int, str] = field(default_factory=dict)
     note_by_place: dict[int, str] = field(default_factory=dict)
 
@@ -89,11 +94,14 @@ class Loader:
 
     def _fill(self, names: list[str], squares: NDArray[np.uint8]) -> Batch:
         digests = np.zeros((len(names), DIGEST_BYTES), np.uint8)
-        batch = Batch(names=names, squares=squares, digests=digests)
+        boxes = predictions_info.unknown_boxes(len(names))
+        batch = Batch(names=names, squares=squares, digests=digests, boxes=boxes)
         for place, name in enumerate(names):
             try:
                 data = self._read(name)
                 digests[place] = known_crops.digest(data)
+                if record := crop_record.find(data):
+                    boxes[place] = np.frombuffer(digest_box(record.box), np.uint8)
                 if note := self._fill_one(data, squares[place]):
                     batch.note_by_place[place] = note
             except ItemError as error:

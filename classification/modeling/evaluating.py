@@ -33,6 +33,7 @@ from classification.artifacts.label_stats import LabelRow
 from classification.artifacts.location_stats import LocationRow
 from classification.artifacts.overall_metrics import SplitRow
 from classification.artifacts.predictions import Evaluated
+from classification.artifacts.predictions_info import Origin
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.labels import judging
 from classification.measuring import metrics
@@ -172,6 +173,7 @@ class _Counted(NamedTuple):
     locations: tuple[str, ...]
     failures: list[tuple[str, str]]
     notes: list[tuple[str, str]]
+    boxes: list[NDArray[np.uint8]]
 
 
 def _count(work: _Work, rows: SplitRows, path: Path) -> _Counted:
@@ -179,11 +181,12 @@ def _count(work: _Work, rows: SplitRows, path: Path) -> _Counted:
     locations = rows.locations.names
     above = None if work.kinship is None else work.kinship.above
     tally = Tally(len(work.judged.labels), len(locations), above)
-    counted = _Counted(tally, locations, [], [])
+    counted = _Counted(tally, locations, [], [], [predictions_info.unknown_boxes(0)])
     predictions.write_evaluated(
         path, work.judged.labels, _classified(work, rows, counted)
     )
-    predictions_info.tell(path, manifest.applied(work.classifier.calibration))
+    applied = manifest.applied(work.classifier.calibration)
+    predictions_info.tell(path, Origin(applied, np.concatenate(counted.boxes)))
     return counted
 
 
@@ -211,6 +214,7 @@ def _classified(work: _Work, rows: SplitRows, counted: _Counted) -> Iterator[Eva
             )
             predicted = work.classifier.predict(batch.squares)
             good = np.delete(np.arange(len(batch.names)), list(failed))
+            counted.boxes.append(batch.boxes[good])
             probabilities = work.judged.probabilities(predicted[good])
             here = start + good
             true = rows.labels[here]

@@ -134,7 +134,7 @@ def _answers(
 ) -> tuple[Answers, list[str]]:
     """Returns the answers of a split, and what a reader should know of them."""
     file = predictions.open_file(path)
-    if predictions_info.find(path) is not None:
+    if predictions_info.find(path).calibration is not None:
         return answers.read(file, labels), ["probabilities are calibrated already"]
     if calibration is None:
         return answers.read(file, labels), []

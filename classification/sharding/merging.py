@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from classification.artifacts import (
     detection_cache,
     detections,
@@ -17,6 +19,7 @@ from classification.artifacts import (
     predictions_info,
     shard_record,
 )
+from classification.artifacts.predictions_info import Origin
 from classification.runtime import shards
 from classification.runtime.errors import ConfigurationError, StorageError
 from classification.runtime.shards import Shard
@@ -71,22 +74,31 @@ def merge(whole: Path, *, of: int | None = None) -> list[Merged]:
     sources = [Shard(number, of).path(whole) for number in range(1, of + 1)]
     records = _checked(whole, sources)
     if whole.name.endswith(predictions.ENDINGS):
-        _join_predictions(whole, sources)
+        _join_predictions(whole, sources, records)
     else:
         detections.join(whole, sources)
     return [_merged(whole, sources, records)]
 
 
-def _join_predictions(whole: Path, sources: Sequence[Path]) -> None:
-    """Joins classifier outputs; how they were calibrated stands beside them."""
-    applied = [predictions_info.find(source) for source in sources]
-    for source, found in zip(sources, applied, strict=True):
-        if found != applied[0]:
+def _join_predictions(
+    whole: Path, sources: Sequence[Path], records: Sequence[Record]
+) -> None:
+    """Joins classifier outputs; what they are of stands beside them."""
+    origins = [predictions_info.find(source) for source in sources]
+    for source, origin in zip(sources, origins, strict=True):
+        if origin.calibration != origins[0].calibration:
             raise ConfigurationError(
                 f"{source} is calibrated otherwise than {sources[0]}"
             )
     predictions.join(whole, sources)
-    predictions_info.tell(whole, applied[0])
+    boxes = [
+        predictions_info.unknown_boxes(record.items - record.failed)
+        if origin.boxes is None
+        else origin.boxes
+        for origin, record in zip(origins, records, strict=True)
+    ]
+    joined = Origin(origins[0].calibration, np.concatenate(boxes))
+    predictions_info.tell(whole, joined)
 
 
 def _merge_cache(cache_dir: Path) -> list[Merged]:

@@ -14,6 +14,7 @@ from classification.artifacts import (
     predictions_info,
     target_mapping,
 )
+from classification.artifacts.predictions_info import Origin
 from classification.runtime import cli
 
 if TYPE_CHECKING:
@@ -60,15 +61,19 @@ def test_d28_a_target_that_matched_nothing_is_absent_or_empty(
     assert label_index.read(files.index) == ("carnivore", "deer", "other")
 
 
-def test_what_calibrated_the_probabilities_is_carried_on(files: Files) -> None:
+def test_what_probabilities_are_of_is_carried_on(files: Files) -> None:
     files.write()
     applied = predictions_info.Applied(
         method="vector", temperature=None, crops=9, ece_before=0.25, ece_after=0.125
     )
-    predictions_info.tell(files.results, applied)
+    rows = len(next(predictions.open_file(files.results).batches()).paths)
+    boxes = np.arange(8 * rows, dtype=np.uint8).reshape(rows, 8)
+    predictions_info.tell(files.results, Origin(applied, boxes))
     assert files.run() == cli.EXIT_OK
-    assert predictions_info.find(files.remapped) == applied
-    predictions_info.tell(files.results, None)
+    found = predictions_info.find(files.remapped)
+    assert found.calibration == applied
+    assert (found.boxes == boxes).all()  # the rows are the same
+    predictions_info.tell(files.results, Origin())
     assert files.run() == cli.EXIT_OK
     assert not predictions_info.path_beside(files.remapped).exists()
 

@@ -180,7 +180,7 @@ def test_calibrated_outputs_are_refused(
     applied = predictions_info.Applied(
         method="temperature", temperature=2.0, crops=9, ece_before=0.25, ece_after=0.125
     )
-    predictions_info.tell(outputs, applied)
+    predictions_info.tell(outputs, predictions_info.Origin(applied))
     assert calibrate("outputs_val.csv", "deer.onnx") == 1
     assert last_line(capsys) == (
         "error: outputs_val.csv: these probabilities are calibrated already; evaluate "

@@ -21,6 +21,7 @@ from classification.artifacts import (
     queried_images,
     target_mapping,
 )
+from classification.artifacts.predictions_info import Origin
 from classification.artifacts.queried_images import QueriedBox, QueriedImage
 from classification.merge_classification_detection_output import main
 from classification.modeling import manifest
@@ -203,6 +204,8 @@ def test_boxes_get_their_categories_by_falling_probability(
         ],
     }
     assert capsys.readouterr().err == (
+        f"{files.results}: nothing beside it tells which boxes its crops were cut from; "
+        "they are taken to be these\n"
         f"wrote {files.output}: 4 images, 2 boxes classified on 2 of them\n"
     )
 
@@ -264,15 +267,34 @@ def test_d16_the_time_of_completion_is_a_time_or_absent(files: Files) -> None:
 def test_the_classifier_s_typical_threshold_is_told(files: Files) -> None:
     files.write_boxes(
         {"1.jpg": found(0.9)},
-        info={"format_version": "1.4", "classifier_metadata": {"a": 1}},
+        info={"format_version": "1.4"},
     )
     files.write_results((crop("1.jpg", 0), [1, 0, 0]))
     assert files.merge("--typical-confidence-threshold", "0.75") == cli.EXIT_OK
     assert files.merged()["info"] == {
         "format_version": "1.4",
-        "classifier_metadata": {"a": 1, "typical_classification_threshold": 0.75},
+        "classifier_metadata": {"typical_classification_threshold": 0.75},
         "classifier": "megaclassifier",
     }
+
+
+def test_what_an_earlier_classifier_left_does_not_outlive_it(files: Files) -> None:
+    files.write_boxes(
+        {"1.jpg": found(0.9)},
+        info={
+            "format_version": "1.4",
+            "classifier": "earlier",
+            "classification_completion_time": "2020-01-01 00:00:00",
+            "classifier_metadata": {
+                "typical_classification_threshold": 0.3,
+                "calibration": CALIBRATION,
+            },
+        },
+    )
+    files.write_results((crop("1.jpg", 0), [1, 0, 0]))
+    assert files.merge() == cli.EXIT_OK
+    info = {"format_version": "1.4", "classifier": "megaclassifier"}
+    assert files.merged()["info"] == info
 
 
 CALIBRATION = {
@@ -282,12 +304,13 @@ CALIBRATION = {
     "ece_before": 0.093,
     "ece_after": 0.021,
 }
+CALIBRATED = Origin(predictions_info.Applied(**CALIBRATION))
 
 
 def test_what_calibrated_the_probabilities_is_told(files: Files) -> None:
     files.write_boxes({"1.jpg": found(0.9)})
     files.write_results((crop("1.jpg", 0), [1, 0, 0]))
-    predictions_info.tell(files.results, predictions_info.Applied(**CALIBRATION))
+    predictions_info.tell(files.results, CALIBRATED)
     assert files.merge("--typical-confidence-threshold", "0.75") == cli.EXIT_OK
     assert files.merged()["info"]["classifier_metadata"] == {
         "typical_classification_threshold": 0.75,
@@ -296,6 +319,113 @@ def test_what_calibrated_the_probabilities_is_told(files: Files) -> None:
     files.write_results((crop("1.jpg", 0), [0.5, 0.5, 0]))  # the info is of other rows
     assert files.merge() == cli.EXIT_OK
     assert "classifier_metadata" not in files.merged()["info"]
+
+
+def tell_boxes(path: Path, *boxes: list[float] | None) -> None:
+    """Writes which box each row of a classifier output is of; None: nobody knows."""
+    digests = [
+        bytes(8) if box is None else predictions_info.digest_box(Box(*box))
+        for box in boxes
+    ]
+    rows = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 8)
+    predictions_info.tell(path, Origin(boxes=rows))
+
+
+MOVED = [*BOX[:3], float(np.nextafter(BOX[3], 1))]
+
+
+def test_rows_of_other_boxes_are_refused(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write_boxes({"1.jpg": found(0.9, 0.8), "2.jpg": found(0.7)})
+    files.write_results((crop("2.jpg", 0), [1, 0, 0]), (crop("1.jpg", 1), [0, 1, 0]))
+    tell_boxes(files.results, BOX, BOX)
+    assert files.merge() == cli.EXIT_OK
+    assert "nothing beside it" not in capsys.readouterr().err
+    assert files.told() == {"1.jpg": [None, [["1", 1.0]]], "2.jpg": [[["0", 1.0]]]}
+    files.output.unlink()
+    tell_boxes(files.results, BOX, MOVED)
+    assert files.refusal(capsys) == (
+        "results.csv: row 3, column path: box 1 of '1.jpg' is another one than its crop "
+        "was cut from; crop and classify it again"
+    )
+
+
+def test_more_boxes_and_other_confidences_are_no_matter(files: Files) -> None:
+    other = found(0.1, 0.2, 0.3)
+    other[2]["bbox"] = MOVED
+    files.write_boxes({"1.jpg": other, "0.jpg": other})
+    files.write_results((crop("1.jpg", 1), [0, 1, 0]))
+    tell_boxes(files.results, BOX)
+    assert files.merge() == cli.EXIT_OK
+    assert files.told()["1.jpg"] == [None, [["1", 1.0]], None]
+
+
+def test_a_row_whose_box_nobody_knows_is_taken(files: Files) -> None:
+    moved = found(0.9, 0.8)
+    moved[1]["bbox"] = MOVED
+    files.write_boxes({"1.jpg": moved})
+    files.write_results((crop("1.jpg", 0), [1, 0, 0]), (crop("1.jpg", 1), [0, 1, 0]))
+    tell_boxes(files.results, BOX, None)
+    assert files.merge() == cli.EXIT_OK
+
+
+@pytest.mark.parametrize("image", ["d/drawn.jpg", "d/cached.jpg"])
+def test_rows_of_other_boxes_of_training_images_are_refused(
+    files: Files, capsys: pytest.CaptureFixture[str], image: str
+) -> None:
+    files.write_queried({"d/drawn.jpg": ["animal"], "d/cached.jpg": None})
+    files.write_cache("d", "cached.jpg")
+    suffix = "" if image == "d/drawn.jpg" else "mdv4.1"
+    files.write_results((crop(image, 0, suffix), [1, 0, 0]), labels=["bear"])
+    tell_boxes(files.results, BOX)
+    assert files.merge_queried() == cli.EXIT_OK
+    files.output.unlink()
+    tell_boxes(files.results, MOVED)
+    assert files.refusal(capsys, queried=True).startswith(
+        f"results.csv: row 2, column path: box 0 of '{image}' is another one"
+    )
+
+
+def test_crops_of_another_detector_are_refused(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write_boxes({"1.jpg": found(0.9, 0.8)})
+    files.write_results(
+        (crop("1.jpg", 0), [1, 0, 0]), (crop("1.jpg", 1, "other_v7.pt"), [0, 1, 0])
+    )
+    assert files.refusal(capsys) == (
+        "results.csv: row 3, column path: 1.jpg___crop01_other_v7.pt.jpg was cut from a "
+        f"box of 'other_v7.pt', the detections are of {DETECTOR!r}; give those that the "
+        "crops were cut from, or classify crops of these"
+    )
+    files.write_boxes({"1.jpg": found(0.9, 0.8)}, info={"format_version": "1.4"})
+    assert files.merge() == cli.EXIT_OK  # nobody knows whose they are
+
+
+def test_crops_of_another_version_of_the_cache_are_refused(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files.write_queried({"d/1.jpg": None})
+    files.write_cache("d", "1.jpg")
+    files.write_results((crop("d/1.jpg", 0, "mdv5"), [1, 0, 0]), labels=["bear"])
+    assert "was cut from a box of 'mdv5', the detections are of 'mdv4.1'" in (
+        files.refusal(capsys, queried=True)
+    )
+
+
+def test_an_image_with_drawn_boxes_may_be_in_the_cache_too(files: Files) -> None:
+    files.write_queried({"d/1.jpg": ["animal"], "d/2.jpg": None})
+    files.write_cache("d", "1.jpg", "2.jpg")
+    files.write_results(
+        (crop("d/1.jpg", 0, ""), [0, 1, 0]),
+        (crop("d/2.jpg", 1, "mdv4.1"), [0, 0, 1]),
+        labels=["bear", "bear"],
+    )
+    assert files.merge_queried() == cli.EXIT_OK
+    assert files.told() == {"d/1.jpg": [[["1", 1.0]]], "d/2.jpg": [None, [["2", 1.0]]]}
+    drawn = files.merged()["images"][0]["detections"]
+    assert [box["conf"] for box in drawn] == [1.0]  # not the cache's 0.9 and 0.8
 
 
 def save_manifest(files: Files, thresholds: dict[str, float | None]) -> Path:
@@ -310,7 +440,7 @@ def test_categories_are_told_from_their_thresholds_on(files: Files) -> None:
     files.write_boxes({"1.jpg": found(0.9, 0.8, 0.7)})
     rows = ([0.5, 0.2, 0.3], [0.6, 0.4, 0], [0.1, 0, 0.9])
     files.write_results(*((crop("1.jpg", n), list(row)) for n, row in enumerate(rows)))
-    predictions_info.tell(files.results, predictions_info.Applied(**CALIBRATION))
+    predictions_info.tell(files.results, CALIBRATED)
     assert files.merge("--label-thresholds", str(described)) == cli.EXIT_OK
     assert files.told()["1.jpg"] == [[["1", 0.2]], [["0", 0.6], ["1", 0.4]], []]
     assert files.merged()["info"]["classifier_metadata"] == {
@@ -329,7 +459,7 @@ def test_thresholds_that_do_not_fit(
     assert "results.csv: not calibrated, as far as is told" in files.refusal(
         capsys, *given
     )
-    predictions_info.tell(files.results, predictions_info.Applied(**CALIBRATION))
+    predictions_info.tell(files.results, CALIBRATED)
     assert files.refusal(capsys, *given) == (
         f"{described.name}: 'fox': no label of this model; its thresholds are of its own "
         "labels, not of targets"
@@ -464,7 +594,7 @@ def test_d27_contradicting_options_are_a_usage_error(
 
 
 @pytest.mark.parametrize("prefix", ["", "./"])
-@pytest.mark.parametrize("suffix", [DETECTOR, "mdv4.1", ""])
+@pytest.mark.parametrize("suffix", [DETECTOR, "mdv5a.0.0", ""])
 def test_d31_d32_every_historic_name_of_a_crop_is_found(
     files: Files, prefix: str, suffix: str
 ) -> None:
@@ -710,6 +840,8 @@ def test_d17_d32_training_images_take_boxes_of_cache_and_people(
         },
     ]
     assert capsys.readouterr().err == (
+        f"{queried.results}: nothing beside it tells which boxes its crops were cut "
+        "from; they are taken to be these\n"
         f"wrote {queried.output}: 3 images, 4 boxes classified on 3 of them\n"
     )
 
@@ -1036,7 +1168,7 @@ def test_the_field_s_own_validator_finds_no_error(queried: Files, mode: str) -> 
             }
         )
         queried.write_results((crop("1.jpg", 1), [0.2, 0.8, 0]))
-        predictions_info.tell(queried.results, predictions_info.Applied(**CALIBRATION))
+        predictions_info.tell(queried.results, CALIBRATED)
         assert queried.merge("--completion-time", "now") == cli.EXIT_OK
         assert "classifier_metadata" in queried.merged()["info"]
     else:

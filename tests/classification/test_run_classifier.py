@@ -375,8 +375,10 @@ def test_calibrated_probabilities_are_written_and_told_of(
         )
     scaling = {"method": "temperature", "temperature": 2.0}
     assert _log(folder)["options"]["calibration"] == scaling
-    assert predictions_info.find(folder / "plain.csv") is None
-    assert predictions_info.find(folder / "out.csv") == predictions_info.Applied(
+    assert predictions_info.find(folder / "plain.csv").calibration is None
+    assert predictions_info.find(
+        folder / "out.csv"
+    ).calibration == predictions_info.Applied(
         method="temperature", temperature=2.0, crops=9, ece_before=0.25, ece_after=0.125
     )
     assert _run(model, "crops", "out.csv", "--no-calibration") == 0

@@ -153,8 +153,8 @@ def _write_together(folder: Path) -> None:
 
 
 def _write_info(folder: Path) -> None:
-    applied = predictions_info.read(GOLDEN / "classifier_output.csv.info.json")
-    predictions_info.tell(folder / "o.csv", applied.calibration)
+    origin = predictions_info.find(GOLDEN / "classifier_output.csv")
+    predictions_info.tell(folder / "o.csv", origin)
 
 
 def _extract(folder: Path) -> None:

@@ -355,11 +355,11 @@ def test_calibrated_probabilities_say_so(desk: Desk, tmp_path: Path) -> None:
     classifier = loading.open_classifier(model, Resources(device="cpu"))
     Desk(desk.examples, classifier, desk.out).evaluate("val")
     outputs = desk.out / "outputs_val.csv.gz"
-    applied = predictions_info.find(outputs)
+    applied = predictions_info.find(outputs).calibration
     assert applied is not None
     assert applied.temperature == 2.0
     desk.evaluate("val")
-    assert predictions_info.find(outputs) is None
+    assert predictions_info.find(outputs) == predictions_info.Origin()
 
 
 def repeated(rows: SplitRows, times: int) -> SplitRows:

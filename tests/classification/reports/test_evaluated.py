@@ -16,7 +16,7 @@ from classification.artifacts import (
     predictions_info,
 )
 from classification.artifacts.location_stats import LocationRow
-from classification.artifacts.predictions_info import Applied
+from classification.artifacts.predictions_info import Applied, Origin
 from classification.reports import evaluated
 from classification.reports.evaluated import NOWHERE, Calibration, Locations
 from classification.runtime import registry
@@ -110,7 +110,7 @@ def test_calibration_is_done_once(world: World) -> None:
     applied = Applied(
         method="temperature", temperature=2, crops=9, ece_before=0.1, ece_after=0.05
     )
-    predictions_info.tell(path, applied)
+    predictions_info.tell(path, Origin(applied))
     run = evaluated.read(world.logdir(), calibration=calibration())
     assert run.answers["val"].calibrated is None
     assert run.notes == ("val: probabilities are calibrated already",)

@@ -13,7 +13,7 @@ from classification.artifacts import (
     shard_record,
 )
 from classification.artifacts.detections import Header
-from classification.artifacts.predictions_info import Applied
+from classification.artifacts.predictions_info import Applied, Origin
 from classification.runtime.errors import (
     ArtifactError,
     ConfigurationError,
@@ -185,6 +185,10 @@ def rows(span: range) -> tuple[list[str], NDArray[np.float32]]:
     return [f"{n:04}.jpg" for n in span], numbers[span.start : span.stop]
 
 
+def boxes(span: range) -> NDArray[np.uint8]:
+    return np.repeat(np.array(span, np.uint8)[:, None] + 1, 8, axis=1)
+
+
 def write_outputs(
     whole: Path, told: Callable[[int], Applied | None] = lambda _: APPLIED
 ) -> list[Path]:
@@ -194,7 +198,8 @@ def write_outputs(
         paths.append(shard.path(whole))
         span = shard.span(TOTAL)
         predictions.write(paths[-1], ("a", "b", "c"), [rows(span)] if span else [])
-        predictions_info.tell(paths[-1], told(number))
+        known = boxes(span) if number % 2 else None
+        predictions_info.tell(paths[-1], Origin(told(number), known))
         tell(paths[-1], shard)
     return paths
 
@@ -209,7 +214,11 @@ def test_rows_are_joined_with_what_is_told_of_them(
     write_outputs(whole)
     merging.merge(whole)
     predictions.write(expected, ("a", "b", "c"), [rows(range(total))])
-    predictions_info.tell(expected, APPLIED)
+    known = boxes(range(total))
+    for number in (2, 4):  # which nothing is known of
+        span = Shard(number, OF).span(total)
+        known[span.start : span.stop] = 0
+    predictions_info.tell(expected, Origin(APPLIED, known))
     assert whole.read_bytes() == expected.read_bytes()
     infos = [
         predictions_info.path_beside(path).read_bytes() for path in (whole, expected)
