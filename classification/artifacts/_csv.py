@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from classification.artifacts import _limits
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError
 
@@ -88,7 +89,9 @@ def read(
             one, or a row has more or fewer cells than the header.
     """
     with _text(path) as file:
-        records = _records(csv.reader(lines(file), strict=True), strip=strip)
+        records = _records(
+            csv.reader(lines(_limits.lines(file)), strict=True), strip=strip
+        )
         header = _header(records, columns, further_columns=further_columns)
         for number, cells in records:
             if len(cells) != len(header):

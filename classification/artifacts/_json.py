@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from classification.artifacts import _limits
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError
 
@@ -55,8 +56,9 @@ def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON of any shape; the reader c
     """Parses JSON text strictly: UTF-8, no NaN or infinity, no key twice.
 
     Raises:
-        ArtifactError: it is not such text.
+        ArtifactError: it is not such text, or a value in it is too long.
     """
+    _limits.check_json(text)
     try:
         return json.loads(
             text.decode("utf-8-sig"),
@@ -69,15 +71,17 @@ def parse(text: bytes) -> Any:  # noqa: ANN401 - JSON of any shape; the reader c
 
 
 def read_bytes(path: Path) -> bytes:
-    """Reads a whole file.
+    """Reads a whole file, of JSON or of lines.
 
     Raises:
-        ArtifactError: it is missing, is no plain file, or cannot be read.
+        ArtifactError: it is missing, is no plain file, or cannot be read; or a value in
+            it is too long.
     """
     try:
         if path.exists() and not path.is_file():
             raise ArtifactError("not a plain file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return _limits.read_all(file)
     except OSError as error:
         raise ArtifactError(f"cannot read: {error.strerror}") from error
     except ValueError as error:  # a NUL in the name

@@ -4,7 +4,8 @@ A list is cut where one of its elements ends. Where that is, is guessed first: t
 bytes that stand between the first two elements usually stand between any two, and
 nowhere else. A guess costs nothing, since the block must be parsed anyway and parses if
 if and only if it is a whole number of elements. Where the guess is wrong, brackets are
-counted, which is about ten times slower and always right.
+counted, which is about ten times slower and always right. An element, and the value of
+any other key, has a longest length (``_limits``).
 
 ``read_pairs`` cuts an object of very many keys in the same way.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import msgspec
 
-from classification.artifacts import _json
+from classification.artifacts import _json, _limits
 from classification.runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -90,13 +91,22 @@ class _Window:
         """Returns the position in the file, in bytes."""
         return self._start + self.at
 
-    def grow(self) -> bool:
+    def grow(self, where: str = "") -> bool:
         """Reads on, keeping what is not done with; returns False at the end.
 
         What is kept at most doubles, so that a long value is not looked at too often.
+
+        Args:
+            where: the address of the value that is kept.
+
+        Raises:
+            ArtifactError: that value is too long.
         """
         rest = self.data[self.at :]
-        piece = self._file.read(max(self._chunk_bytes, len(rest)))
+        room = _limits.LONGEST + 1 - len(rest)
+        if room <= 0:
+            raise _limits.too_long(where)
+        piece = self._file.read(min(max(self._chunk_bytes, len(rest)), room))
         self._start, self.at = self.offset, 0
         self.data = rest + piece
         return bool(piece)
@@ -246,7 +256,7 @@ def _read_key(window: _Window) -> str:
 
 def _read_value(window: _Window, key: str) -> Any:  # noqa: ANN401 - JSON of any shape
     while (end := next(_boundaries(window.data, window.at), None)) is None:
-        if not window.grow():
+        if not window.grow(key):
             raise ArtifactError("not JSON: the file ends early", where=key)
     text = window.data[window.at : end]
     window.at = end
@@ -322,11 +332,9 @@ class _Cutter:
                     self._refuse(ends)
                 self._learn(ends[0])
                 return block, ends[-1]
-            if not self.window.grow():
-                raise ArtifactError(
-                    "not JSON: the file ends early",
-                    where=self._where(self._count, self.window.at),
-                )
+            where = self._where(self._count, self.window.at)
+            if not self.window.grow(where):
+                raise ArtifactError("not JSON: the file ends early", where=where)
 
     def _guess(self) -> int:
         if not self._seam:

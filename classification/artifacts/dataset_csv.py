@@ -28,7 +28,7 @@ import tempfile
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from classification.artifacts import _csv, _names, layout, predictions
+from classification.artifacts import _csv, _limits, _names, layout, predictions
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, StorageError, in_file
 
@@ -236,7 +236,7 @@ def _records(path: Path) -> Iterator[Iterator[list[str]]]:
         with path.open("rb") as file:
             _check_end(file)
             with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-                yield iter(csv.reader(text, strict=True))
+                yield iter(csv.reader(_limits.lines(text), strict=True))
     except FileNotFoundError as error:
         raise ArtifactError(f"missing; {_WRITTEN_BY}") from error
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from classification.artifacts import _limits
 from classification.megadb.sources import Member, open_bytes
 from classification.runtime.errors import ArtifactError, ConfigurationError
 
@@ -90,7 +91,10 @@ def header(path: Path | Member, form: Form) -> list[str]:
             io.BufferedReader(_Utf8(file, form)), encoding=UTF_8, newline=""
         )
         try:
-            names = next(csv.reader(text, delimiter=form.delimiter, strict=True), [])
+            rows = csv.reader(
+                _limits.lines(text), delimiter=form.delimiter, strict=True
+            )
+            names = next(rows, [])
         except csv.Error as error:
             raise ArtifactError(f"not CSV: {error}", where="row 1") from error
     names = [name.strip() for name in names]
@@ -135,17 +139,20 @@ def blocks(
             for batch in _open(text, form, names, columns, counter):
                 yield counter.block_of(pa.Table.from_batches([batch]))
         except pa.ArrowInvalid as error:
-            raise ArtifactError(_explain(error)) from error
+            raise _explain(error, counter.next_number) from error
     counter.refuse_open_quote(text.quotes)
     yield Block(_no_rows(columns), counter.ragged)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, row: int) -> ArtifactError:
     reason = str(error).splitlines()[0]
     if "straddling" in reason:
         size = _BLOCK_BYTES >> 20
-        return f"a row of more than {size} MiB; is there a quote that never ends?"
-    return f"not CSV: {reason}"
+        return ArtifactError(
+            f"a row of more than {size} MiB; is there a quote that never ends?",
+            where=f"row {row}",
+        )
+    return ArtifactError(f"not CSV: {reason}")
 
 
 def _open(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from classification.artifacts import _json
+from classification.artifacts import _json, _limits
 from classification.megadb.csv_rows import UTF_8, Form
 from classification.megadb.sources import Member, open_bytes
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
@@ -119,14 +119,10 @@ def _open_zip(source: Path) -> Package:
         name = _shallowest(source)
     with in_file(source / name):
         with open_bytes(Member(source, name), FILENAME) as file:
-            document = _json.parse(_read_all(file))
+            document = _json.parse(_limits.read_all(file))
         if not isinstance(document, dict):
             raise ArtifactError("expected an object at the top level")
     return Package(source / name, document, source, name.removesuffix(FILENAME))
-
-
-def _read_all(file: Any) -> bytes:  # noqa: ANN401 - it has read and no more
-    return b"".join(iter(lambda: file.read(1 << 20), b""))
 
 
 def _shallowest(source: Path) -> str:
