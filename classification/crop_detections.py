@@ -5,11 +5,13 @@ images it names. Writes one crop for each box of the category "animal" whose con
 reaches the threshold, and crop_detections_log_<time>.json, which says what failed and why.
 
 A crop is named after its image and the box's place in the image's list of boxes:
-a/b.jpg gives <crops>/a/b.jpg___crop00_md_v5a.0.0.pt.jpg. Crops that exist are kept, so a
-run that was interrupted goes on where it was; an image none of whose crops is missing is
-not opened. <crops>/.crop_detections.json says how they were cut, and a run that cuts them
-in another way is refused. After a power cut, --check-crops-valid finds crops that the disk
-lost.
+a/b.jpg gives <crops>/a/b.jpg___crop00_md_v5a.0.0.pt.jpg. Its file says, in a comment, which
+box of which image it was cut from, and how. Crops that exist are kept, so a run that was
+interrupted goes on where it was; those of another image, box, detector or way of cutting
+are cut anew. An image none of whose crops is missing is not opened unless its size or time
+changed; --verify compares the bytes of all. Crops that say nothing, such as those of other
+programs, are kept. Crops of no box are counted, and --remove-orphans deletes them. After a
+power cut, --check-crops-valid finds crops that the disk lost.
 
 With --shard 3/10 it cuts the crops of the third tenth of the images alone, into the same
 folder. The same line without --shard finds at the end whether all is there, and cuts what
@@ -28,10 +30,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import detections, layout, step_log
-from classification.cropping import bulk, flags
+from classification.artifacts import detections, image_contents, layout, step_log
+from classification.cropping import bulk, flags, orphans
 from classification.cropping.bulk import Job
-from classification.cropping.wanted import Rule, animal_categories
+from classification.cropping.wanted import Detector, Rule, animal_categories
 from classification.runtime import cli, progress, shards
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
@@ -61,6 +63,8 @@ class Arguments(argparse.Namespace):
 
     detections_json: Path
     cropped_images_dir: Path
+    verify: bool
+    remove_orphans: bool
     images_dir: list[Place]
     base_url: list[Place]
     container_url: list[Place]
@@ -99,6 +103,8 @@ class Options:
         detector_version: name of the detector where the file has none, or None.
         threads: number of images worked on at once.
         max_failures: more failed images than this end the run with exit code 4.
+        verify: compare the bytes of all images with those that crops were cut from.
+        remove_orphans: delete crops of no box.
         shard: the part to work on; None for all of it.
         job: what a cluster does first; None for nothing.
     """
@@ -110,6 +116,8 @@ class Options:
     detector_version: str | None
     threads: int
     max_failures: int | None
+    verify: bool = False
+    remove_orphans: bool = False
     shard: Shard | None = None
     job: cluster.Job | None = None
 
@@ -126,6 +134,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sources(parser)
     flags.add_shape(parser)
     flags.add_cutting(parser)
+    places_flags.add_verify(parser)
+    orphans.add_flag(parser)
     shards.add_shard(parser, "its log gets a name of its own")
     cli.add_logdir(parser)
     cli.add_max_failures(parser)
@@ -165,6 +175,7 @@ def run(
         cluster.run_shards(options.job)
     store = _open_store(options)
     boxes = detections.open_file(detections_json)
+    contents = image_contents.find(detections_json)
     rule = Rule(
         categories=animal_categories(boxes.header.detection_categories),
         threshold=options.threshold,
@@ -178,15 +189,21 @@ def run(
         crops_dir=cropped_images_dir,
         settings=options.settings,
         threads=options.threads,
+        verify=options.verify,
     )
-    jobs = _jobs(boxes, rule, log, options.shard)
+    jobs = _jobs(boxes, rule, log, contents, options.shard)
     work = (detections_json.resolve(), options.shard)
-    with bulk.filling(cropped_images_dir, options.settings, STEP, *work):
+    with bulk.filling(cropped_images_dir, STEP, *work) as crops:
         try:
-            bulk.cut_missing(jobs, place, log, boxes.alike())
+            given = bulk.cut_missing(jobs, place, crops, log, boxes.alike())
         finally:
             log.extra["num_new_downloads"] = store.fetched
-        _finish(log, cropped_images_dir, logdir)
+        if options.shard is None:
+            remove = options.remove_orphans
+            orphans.report(cropped_images_dir, given, crops, log, remove=remove)
+        elif options.remove_orphans:
+            _logger.info("--remove-orphans: the run without --shard deletes them")
+    _finish(log, cropped_images_dir, logdir)
     cli.check_failures(
         log.counts["images_failed"], log.counts["images"], options.max_failures
     )
@@ -221,33 +238,44 @@ def _open_log(options: Options) -> StepLog:
 
 
 def _jobs(
-    boxes: DetectionsFile, rule: Rule, log: StepLog, shard: Shard | None
+    boxes: DetectionsFile,
+    rule: Rule,
+    log: StepLog,
+    contents: image_contents.Record | None,
+    shard: Shard | None,
 ) -> Iterator[Job]:
     """Yields every image of the shard, and notes those on which the detector failed."""
     missing: list[str] = []
     log.extra["images_missing_detections"] = missing
     span = shards.span_of(shard, boxes.image_count)
-    images = islice(boxes.images(), span.start, span.stop)
-    for image in progress.track(images, total=len(span), unit="images"):
+    detected = image_contents.pair(boxes.images(), contents)
+    detected = islice(detected, span.start, span.stop)
+    found = Detector(rule.suffix, contents.header.detector if contents else "")
+    for image, was in progress.track(detected, total=len(span), unit="images"):
         if image.detections is None:
             missing.append(image.file)
-        yield Job(image.file, rule.crops_of(image))
+        detector = None if image.is_ground_truth else found
+        yield Job(
+            image.file,
+            rule.crops_of(image),
+            detector=detector,
+            digest=was.digest if was else None,
+        )
 
 
 def _finish(log: StepLog, crops_dir: Path, logdir: Path) -> None:
     counts = log.counts
     path = step_log.write(logdir, log)
-    _logger.info(
-        "%d new crops in %s, %d were there already; %d of %d images failed; "
-        "the detector had failed on %d; log: %s",
-        counts["crops"],
-        crops_dir,
-        counts["crops_existing"],
-        counts["images_failed"],
-        counts["images"],
-        len(log.extra["images_missing_detections"]),
-        path,
-    )
+    cut = f"{counts['crops']} new crops in {crops_dir}"
+    done = [
+        f"{cut}, {counts['crops_existing']} were there already",
+        *bulk.remarks(log),
+        *orphans.remarks(log),
+        f"{counts['images_failed']} of {counts['images']} images failed",
+        f"the detector had failed on {len(log.extra['images_missing_detections'])}",
+        f"log: {path}",
+    ]
+    _logger.info("%s", "; ".join(done))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -278,6 +306,8 @@ def _to_options(args: Arguments, keep: Path | None) -> Options:
         detector_version=args.detector_version,
         threads=flags.threads_of(args, are_distant=are_distant),
         max_failures=args.max_failures,
+        verify=args.verify,
+        remove_orphans=args.remove_orphans,
         shard=args.shard,
     )
 

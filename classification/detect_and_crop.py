@@ -18,9 +18,11 @@ Writes:
   and what they found in OUTPUT_DIR/batchapi_response meanwhile
 
 Only boxes of the category "animal" are cropped; those that people drew whatever the
-threshold, and --ignore-exif is about them alone. Crops that exist are kept;
-<crops>/.detect_and_crop.json says how they were cut, and a run that cuts them in another
-way is refused. An image that the detector failed on is tried again by the next run with
+threshold, and --ignore-exif is about them alone. A crop's file says, in a comment, which box
+of which image it was cut from, and how. Crops that exist are kept; those of another image,
+box, detector or way of cutting are cut anew. --verify compares the bytes of all images, not
+only size and time. Crops that say nothing, such as those of other programs, are kept. Crops
+of no box are counted, and --remove-orphans deletes them. An image that the detector failed on is tried again by the next run with
 --run-detector.
 
 With --batch-api a detection service (batch_service) detects in the place of this machine,
@@ -49,7 +51,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classification.artifacts import layout, queried_images, step_log
-from classification.cropping import bulk, flags, queried
+from classification.cropping import bulk, flags, orphans, queried
 from classification.runtime import cli, progress, shards
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.atomic import check_writable
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from classification.artifacts.step_log import StepLog
     from classification.cropping.harvest import Settings
     from classification.cropping.queried import CachedBoxes
+    from classification.cropping.recorded import RecordedCrops
     from classification.runtime.name_set import NameSet
     from classification.runtime.shards import Shard
     from classification.sharding.gaps import Gaps
@@ -108,6 +111,8 @@ class Arguments(argparse.Namespace):
     timeout: int
     md5: Md5
     save_full_images: bool
+    verify: bool
+    remove_orphans: bool
     square_crops: bool
     reference_squares: bool
     ignore_exif: bool
@@ -154,6 +159,8 @@ class Options:
         settings: how crops are cut and saved; EXIF matters to drawn boxes only.
         threshold: least confidence of a detector's box that is cropped, in [0, 1].
         threads: number of images worked on at once.
+        verify: compare the bytes of all images with those that crops were cut from.
+        remove_orphans: delete crops of no box.
         max_failures: most failures of images; None for no limit.
         shard: the part to work on; None for all of it.
     """
@@ -166,6 +173,8 @@ class Options:
     settings: Settings
     threshold: float
     threads: int
+    verify: bool
+    remove_orphans: bool
     max_failures: int | None
     shard: Shard | None = None
 
@@ -191,6 +200,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_images(parser)
     flags.add_shape(parser)
     flags.add_cutting(parser)
+    places_flags.add_verify(parser)
+    orphans.add_flag(parser)
     shards.add_shard(
         parser,
         "boxes go into a cache of its own, which merge_shards puts into the cache",
@@ -334,7 +345,7 @@ def run(paths: Paths, *, options: Options) -> None:
     store = _open_store(datasets, paths, options)
     log = _start_log(options)
     with (
-        _holding_crops(paths, options),
+        _holding_crops(paths, options) as crops,
         _detected(own, boxes, store, paths, options, log),
     ):
         found: dict[str, CachedBoxes] = {}
@@ -342,11 +353,16 @@ def run(paths: Paths, *, options: Options) -> None:
             found = _open_cache(own.wanted(undrawn), options.filled_cache, options)
             own.complete(found)
         log.extra["images_missing_detections"] = own.left(boxes | found)
-        if paths.crops_dir is not None:
+        if paths.crops_dir is not None and crops is not None:
             jobs = _jobs(images, boxes, found, undetected, options)
             place = _place(paths.crops_dir, store, options)
-            bulk.cut_missing(jobs, place, log, images.alike())
+            given = bulk.cut_missing(jobs, place, crops, log, images.alike())
             log.extra["num_new_downloads"] = store.fetched
+            if options.shard is None:
+                remove = options.remove_orphans
+                orphans.report(paths.crops_dir, given, crops, log, remove=remove)
+            elif options.remove_orphans:
+                _logger.info("--remove-orphans: the run without --shard deletes them")
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count
@@ -376,12 +392,14 @@ def _check_outputs(paths: Paths, options: Options) -> None:
             check_writable(folder)
 
 
-def _holding_crops(paths: Paths, options: Options) -> AbstractContextManager[None]:
+def _holding_crops(
+    paths: Paths, options: Options
+) -> AbstractContextManager[RecordedCrops | None]:
     """Returns the block in which this run may add to the crops."""
     if paths.crops_dir is None:
         return nullcontext()
     work = paths.queried_images.resolve()
-    return bulk.filling(paths.crops_dir, options.settings, STEP, work, options.shard)
+    return bulk.filling(paths.crops_dir, STEP, work, options.shard)
 
 
 def _open_cache(
@@ -488,6 +506,7 @@ def _place(crops_dir: Path, store: ImageStore, options: Options) -> bulk.Place:
         crops_dir=crops_dir,
         settings=replace(options.settings, apply_exif=True),
         threads=options.threads,
+        verify=options.verify,
     )
 
 
@@ -534,6 +553,7 @@ def _finish(paths: Paths, options: Options, log: StepLog) -> None:
             f"{counts[bulk.CROPS_EXISTING]} were there already, "
             f"{counts[bulk.IMAGES_FAILED]} of {counts[bulk.IMAGES]} images failed"
         )
+        done += bulk.remarks(log) + orphans.remarks(log)
     missing = len(log.extra["images_missing_detections"])
     hint = (
         " (--run-detector finds them)" if missing and not options.filled_cache else ""
@@ -604,6 +624,8 @@ def _options(args: Arguments, version: str, paths: Paths, keep: Path | None) -> 
         settings=flags.settings_of(args),
         threshold=args.threshold,
         threads=threads,
+        verify=args.verify,
+        remove_orphans=args.remove_orphans,
         max_failures=args.max_failures,
     )
 

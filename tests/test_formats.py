@@ -19,7 +19,6 @@ from classification.artifacts import (
     batch_response,
     batch_tasks,
     confusion_matrices,
-    crop_options,
     crops_left_out,
     dataset_csv,
     dataset_list,
@@ -161,11 +160,6 @@ FORMATS = [
         lambda source, copy: queried_images.write(
             copy, queried_images.read(source), indent=1
         ),
-    ),
-    Format(
-        "crop_options.json",
-        crop_options.read,
-        lambda source, copy: crop_options.write(copy, crop_options.read(source)),
     ),
     Format(
         "label_index.json",

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION = 1
-ANOTHER_IMAGE = "it was cut from another image"
-ANOTHER_BOX = "it was cut from another box"
-ANOTHER_DETECTOR = "its box is another detector's"
-ANOTHER_GEOMETRY = "it was cut in another way"
+ANOTHER_IMAGE = "cut from another image"
+ANOTHER_BOX = "cut from another box"
+ANOTHER_DETECTOR = "of a box of another detector"
+ANOTHER_GEOMETRY = "cut in another way"
 
 _START, _COMMENT, _SCAN, _MARK = b"\xff\xd8", 0xFE, 0xDA, 0xFF
 _APPLICATION = range(0xE0, 0xF0)  # JFIF, EXIF, profiles

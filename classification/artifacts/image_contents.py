@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from detection.records import ImageDetections
+
 SUFFIX = ".images.jsonl.gz"
 
 _LEVEL = 6
@@ -134,6 +136,28 @@ def find(results: Path) -> Record | None:
         return None
     record = read(path)
     return record if registry.sha256_of(results) == record.header.sha256 else None
+
+
+def pair(
+    images: Iterable[ImageDetections], record: Record | None
+) -> Iterator[tuple[ImageDetections, Contents | None]]:
+    """Yield each image of a file of detections, and what its record says of it.
+
+    Args:
+        images: in the order of the file.
+        record: see ``find``; None where nothing is known.
+
+    Raises:
+        ArtifactError: a line of the record breaks the format.
+    """
+    known = record.images() if record else iter(())
+    name, contents = next(known, ("", None))
+    for image in images:
+        if image.file == name:
+            yield image, contents
+            name, contents = next(known, ("", None))
+        else:
+            yield image, None
 
 
 def write(

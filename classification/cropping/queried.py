@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from classification.artifacts import detection_cache, layout
+from classification.artifacts import detection_cache, image_contents, layout
 from classification.cropping.bulk import Job
-from classification.cropping.wanted import Rule, animal_categories
+from classification.cropping.wanted import Detector, Rule, animal_categories
 from classification.runtime.name_set import NameSet
 from detection.records import ANIMAL, Detection, ImageDetections
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from classification.artifacts.detections import DetectionsFile
+    from classification.artifacts.image_contents import Record
     from classification.artifacts.queried_images import QueriedImage, QueriedImagesFile
+    from classification.runtime.contents import Contents
 
 _logger = logging.getLogger(__name__)
 
@@ -44,20 +47,25 @@ class CachedBoxes:
     file: DetectionsFile | None = None
     detected: NameSet = field(default_factory=NameSet, repr=False)
 
-    def images(self) -> Iterator[ImageDetections]:
-        """Yields the detected images under their full names, in the cache's order."""
-        for image in _succeeded(self.file, self.undrawn):
-            name = f"{self.dataset}/{image.file}"
-            yield ImageDetections(name, image.detections)
+    @cached_property
+    def record(self) -> Record | None:
+        """Return what is known of the images that were detected."""
+        return image_contents.find(self.file.path) if self.file else None
+
+    def images(self) -> Iterator[tuple[ImageDetections, Contents | None]]:
+        """Yield the detected images under their full names, in the cache's order.
+
+        With each comes what the image was when it was detected, or None.
+        """
+        images = self.file.images() if self.file else ()
+        for image, contents in image_contents.pair(images, self.record):
+            if _succeeded(image) and image.file in self.undrawn:
+                name = f"{self.dataset}/{image.file}"
+                yield ImageDetections(name, image.detections), contents
 
 
-def _succeeded(
-    file: DetectionsFile | None, wanted: NameSet
-) -> Iterator[ImageDetections]:
-    for image in file.images() if file else ():
-        failed = image.detections is None or image.failure
-        if not failed and image.file in wanted:
-            yield image
+def _succeeded(image: ImageDetections) -> bool:
+    return image.detections is not None and not image.failure
 
 
 def find_undrawn(images: Iterable[tuple[str, QueriedImage]]) -> dict[str, NameSet]:
@@ -91,7 +99,11 @@ def open_cache(
     if not len(undrawn):
         return CachedBoxes(dataset=dataset, undrawn=undrawn)
     file = detection_cache.find(cache_dir, detector_version, dataset)
-    detected = NameSet(image.file for image in _succeeded(file, undrawn))
+    detected = NameSet(
+        image.file
+        for image in (file.images() if file else ())
+        if _succeeded(image) and image.file in undrawn
+    )
     if file is not None and not len(detected):
         _warn_of_strangers(file, undrawn)
     return CachedBoxes(dataset=dataset, undrawn=undrawn, file=file, detected=detected)
@@ -171,8 +183,15 @@ def jobs_of_found(
         found = Rule(
             categories=_animals(cached.file), threshold=threshold, suffix=suffix
         )
-        for boxes in cached.images():
-            yield Job(boxes.file, found.crops_of(boxes))
+        digest = cached.record.header.detector if cached.record else ""
+        detector = Detector(suffix, digest)
+        for boxes, contents in cached.images():
+            yield Job(
+                boxes.file,
+                found.crops_of(boxes),
+                detector=detector,
+                digest=contents.digest if contents else None,
+            )
 
 
 def _as_detections(name: str, image: QueriedImage) -> ImageDetections:

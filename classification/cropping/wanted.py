@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from classification.artifacts.layout import CropName
 from detection.records import ANIMAL
@@ -26,6 +26,18 @@ class WantedCrop:
 
     name: str
     box: Box
+
+
+class Detector(NamedTuple):
+    """Whose boxes are cropped.
+
+    Attributes:
+        name: as it stands in the names of crops.
+        digest: of its model's files; empty where it is not known.
+    """
+
+    name: str
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

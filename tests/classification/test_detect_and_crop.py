@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from classification import detect_and_crop, merge_shards
+from classification.artifacts import crop_index
 from classification.runtime import cli, locking, parallel
 from classification.runtime.journal import Journal
 from tests.commands import ROOT
@@ -138,12 +139,14 @@ class World:
         path.write_text(json.dumps(document | top), encoding="utf-8")
 
     def snapshot(self) -> dict[str, bytes]:
-        """Returns all files but the logs, which hold the clock."""
+        """Returns all files but those that hold the clock: logs and the crops' index."""
         return {
             path.relative_to(self.base).as_posix(): path.read_bytes()
             for folder in ("mdcache", "crops", "out")
             for path in sorted((self.base / folder).rglob("*"))
-            if path.is_file() and "_log_" not in path.name
+            if path.is_file()
+            and "_log_" not in path.name
+            and path.name != crop_index.FILENAME
         }
 
 
@@ -674,15 +677,33 @@ def test_the_last_line_says_what_was_done(world: World) -> None:
     assert world.said[-1].startswith("1 images without boxes (--run-detector finds")
 
 
-def test_crops_are_not_added_to_those_cut_in_another_way(world: World) -> None:
-    """Said before the detector runs, which may take hours."""
+def test_crops_of_anything_else_are_cut_anew(world: World) -> None:
+    cached = {"file": "x/02.jpg", "detections": [BOX]}
+    world.write_cache("b", cached)
+
+    def is_as_from_nothing() -> bool:
+        found = world.crops
+        shutil.rmtree(world.base / "crops")
+        assert world.run(CROP) == 0
+        return found == world.crops
+
     assert world.run(f"{CROP} --square-crops") == 0
-    before = world.crops
-    assert world.refusal(f"{CROP} --run-detector").startswith(
-        "crops holds crops of shape square, not rectangle; choose another folder, "
-    )
-    assert world.crops == before
-    assert not (world.base / "mdcache/v7").exists()
+    count = len(world.crops)
+    assert count > 1
+    assert world.run(CROP) == 0
+    assert f"made anew ({count} x cut in another way)" in world.said[-1]
+    assert is_as_from_nothing()
+    world.write_cache("b", cached | {"detections": [BOX | {"bbox": [0, 0, 0.5, 0.5]}]})
+    assert world.run(CROP) == 0
+    assert "made anew (1 x cut from another box)" in world.said[-1]
+    assert is_as_from_nothing()
+    world.write_cache("b", cached | {"detections": []})
+    assert world.run(CROP) == 0
+    assert world.log["orphans"] == ["b/x/02.jpg___crop00_mdv7.jpg"]
+    assert "1 crops are of no box (--remove-orphans deletes them)" in world.said[-1]
+    assert world.run(f"{CROP} --remove-orphans") == 0
+    assert len(world.crops) == count - 1
+    assert is_as_from_nothing()
 
 
 def test_a_second_run_on_the_same_crops_ends_with_one_line(world: World) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from classification import detect_and_crop
-from classification.artifacts import batch_tasks
+from classification.artifacts import batch_tasks, crop_index
 from classification.runtime import cli
 from detection import remote_filling
 from detection.batch_client import TOKEN_VARIABLE
@@ -63,12 +63,14 @@ class World:
         return document
 
     def snapshot(self) -> dict[str, bytes]:
-        """Returns all files but the logs, which hold the clock."""
+        """Returns all files but those that hold the clock: logs and the crops' index."""
         return {
             path.relative_to(self.base).as_posix(): path.read_bytes()
             for folder in ("mdcache", "crops", "out")
             for path in sorted((self.base / folder).rglob("*"))
-            if path.is_file() and "_log_" not in path.name
+            if path.is_file()
+            and "_log_" not in path.name
+            and path.name != crop_index.FILENAME
         }
 
     def forget(self) -> None:

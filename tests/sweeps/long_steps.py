@@ -259,7 +259,9 @@ def artifacts(out: Path) -> dict[str, bytes]:
     run = _run_folder(out)
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.is_file() and not re.search(r"_log_\d|events\.out|crop_cache", name):
+        if path.is_file() and not re.search(
+            r"_log_\d|events\.out|crop_cache|\.crops\.sqlite", name
+        ):
             content = path.read_bytes()
             if run is not None:
                 name = name.replace(run.name, "run")

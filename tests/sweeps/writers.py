@@ -31,6 +31,7 @@ from classification.artifacts import (
     run_params,
     step_log,
 )
+from classification.artifacts.crop_record import CropRecord
 from classification.cropping import harvest
 from classification.dataset.counts import SPLITS
 from classification.modeling import checkpoints, export, resuming
@@ -44,6 +45,7 @@ from classification.runtime.atomic import together
 from classification.runtime.journal import Journal
 from classification.runtime.registry import RegistryFile
 from classification.storage import unzipping
+from detection.boxes import Box
 from tests import test_formats
 from tests.test_formats import GOLDEN
 from tests.world import photograph
@@ -127,7 +129,16 @@ def _write_card(folder: Path) -> None:
 
 def _write_crop(folder: Path) -> None:
     crop = Image.fromarray(np.asarray(photograph(400, 300)))
-    harvest.save_crop(folder / "a.jpg___crop00.jpg", crop, 75)
+    record = CropRecord(
+        image="a.jpg",
+        image_digest="0" * 32,
+        box=Box(0, 0, 1, 1),
+        geometry=harvest.Settings().geometry,
+        detector=None,
+        detector_digest=None,
+        annotated=True,
+    )
+    harvest.save_crop(folder / "a.jpg___crop00.jpg", crop, record)
 
 
 def _merge_cache(folder: Path) -> None:

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from classification.artifacts import crop_record
 from classification.artifacts.step_log import StepLog
-from classification.cropping import bulk, existing
+from classification.cropping import bulk
 from classification.cropping.bulk import Job, Place
-from classification.cropping.cut import Shape
 from classification.cropping.harvest import Settings
 from classification.cropping.wanted import WantedCrop
-from classification.runtime.errors import ConfigurationError, StorageError
+from classification.runtime.errors import StorageError
 from classification.storage.local import LocalStore
 from detection.boxes import Box
 from tests.world import photograph, save_jpeg
@@ -19,6 +19,8 @@ from tests.world import photograph, save_jpeg
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from classification.runtime.contents import Stamp
 
 BOX = Box(0.1, 0.2, 0.5, 0.5)
 
@@ -40,7 +42,8 @@ def cut(
     jobs: list[Job], where: Place, alike: Mapping[str, str] | None = None
 ) -> StepLog:
     log = StepLog(step="test")
-    bulk.cut_missing(iter(jobs), where, log, alike or {})
+    with bulk.filling(where.crops_dir, "test") as crops:
+        bulk.cut_missing(iter(jobs), where, crops, log, alike or {})
     return log
 
 
@@ -57,6 +60,7 @@ def test_what_became_of_each_image_is_counted(tmp_path: Path) -> None:
     log = cut(jobs, place(tmp_path))
     assert log.counts == {
         "images": 3, "images_failed": 1, "crops": 2, "crops_existing": 1,
+        "crops_without_record": 1,
     }  # fmt: skip
     assert log.failures == [("c.jpg", "no such file")]
     assert log.extra == {
@@ -82,25 +86,39 @@ def test_d36_a_torn_crop_is_cut_again_if_crops_are_to_be_checked(
     assert crop.read_bytes() == whole
 
 
-def test_d49_an_image_whose_crops_exist_is_not_read_and_the_disk_not_asked_for_each(
+class Counting(LocalStore):
+    """A folder that counts how often bytes, and stamps, are asked for."""
+
+    reads = stamps = 0
+
+    def load(self, name: str) -> tuple[bytes, Stamp]:
+        self.reads += 1
+        return super().load(name)
+
+    def stamp(self, name: str) -> Stamp:
+        self.stamps += 1
+        return super().stamp(name)
+
+
+def test_d49_an_image_whose_crops_exist_is_not_read_nor_are_the_crops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = [f"{number}.jpg" for number in range(200)]
-    (tmp_path / "crops").mkdir()
+    names = [f"{number}.jpg" for number in range(40)]
     for name in names:
-        (tmp_path / "crops" / name).touch()
-    asked: list[str] = []
-    ask = os.stat
-
-    def count(path: str) -> os.stat_result:
-        asked.append(path)
-        return ask(path)
-
-    monkeypatch.setattr(existing.os, "stat", count)
-    log = cut([Job(name, wanted(name)) for name in names], place(tmp_path))
-    monkeypatch.undo()
-    assert log.counts["crops_existing"] == 200
-    assert 0 < len(asked) < 40
+        save_jpeg(tmp_path / "images" / name, photograph(40, 40))
+    store = Counting(tmp_path / "images")
+    where = replace(place(tmp_path), store=store, threads=1)
+    jobs = [Job(name, wanted(f"0{name}", f"1{name}")) for name in names]
+    cut(jobs, where)
+    assert (store.reads, store.stamps) == (40, 0)
+    opened: list[Path] = []
+    monkeypatch.setattr(crop_record, "read", opened.append)
+    log = cut(jobs, where)
+    assert log.counts["crops_existing"] == 80
+    assert (store.reads, store.stamps) == (40, 40)
+    assert opened == []
+    assert cut(jobs, replace(where, verify=True)).counts["crops_existing"] == 80
+    assert store.reads == 80
 
 
 def test_options_are_said_in_the_words_of_the_flags() -> None:
@@ -135,44 +153,19 @@ def test_d39_an_image_that_a_disk_takes_for_another_fails_with_its_name(
         reason = "some disks cannot tell its name from 'a.jpg', which stands before it"
         assert log.failures == [("A.JPG", reason)]
         assert log.extra["images_failed_download_or_crop"] == ["A.JPG"]
-    assert [path.name for path in (tmp_path / "crops").iterdir()] == ["a.jpg0.jpg"]
-
-
-def test_crops_cut_in_another_way_are_not_added_to(tmp_path: Path) -> None:
-    crops, square = tmp_path / "crops", Settings(shape=Shape.SQUARE)
-    with bulk.filling(crops, square, "cut", "a.json"):
-        pass
-    with bulk.filling(crops, square, "cut", "b.json"):
-        pass
-    with bulk.filling(crops, Settings(), "another step", "a.json"):
-        pass
-    for settings, what in (
-        (Settings(), "shape square, not rectangle"),
-        (Settings(shape=Shape.SQUARE, jpeg_quality=90), "jpeg_quality 75, not 90"),
-        (Settings(shape=Shape.SQUARE, apply_exif=False), "ignore_exif False, not True"),
-    ):
-        with (
-            pytest.raises(ConfigurationError) as refused,
-            bulk.filling(crops, settings, "cut", "a.json"),
-        ):
-            pass
-        assert str(refused.value) == (
-            f"{crops} holds crops of {what}; choose another folder, or delete "
-            f"{crops}/.cut.json to have both kinds in it"
-        )
-    (crops / ".cut.json").unlink()
-    with bulk.filling(crops, Settings(), "cut", "a.json"):
-        pass
+    assert sorted(path.name for path in (tmp_path / "crops").iterdir()) == [
+        ".crops.sqlite", "a.jpg0.jpg",
+    ]  # fmt: skip
 
 
 def test_the_same_crops_are_cut_by_one_run_at_a_time(tmp_path: Path) -> None:
     crops = tmp_path / "crops"
-    with bulk.filling(crops, Settings(), "cut", "a.json", "1/2"):
-        with bulk.filling(crops, Settings(), "cut", "a.json", "2/2"):
+    with bulk.filling(crops, "cut", "a.json", "1/2"):
+        with bulk.filling(crops, "cut", "a.json", "2/2"):
             pass
         with (
             pytest.raises(StorageError, match=r"^another run of cut is writing"),
-            bulk.filling(crops, Settings(), "cut", "a.json", "1/2"),
+            bulk.filling(crops, "cut", "a.json", "1/2"),
         ):
             pass
-    assert [path.name for path in crops.iterdir()] == [".cut.json"]
+    assert [path.name for path in crops.iterdir()] == [".crops.sqlite"]

@@ -3,28 +3,35 @@ from __future__ import annotations
 import errno
 import io
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
+from classification.artifacts import crop_record
+from classification.artifacts.crop_record import CropRecord
 from classification.cropping.cut import Shape
 from classification.cropping.harvest import (
     Harvest,
     Settings,
+    Target,
     harvest,
     is_decodable,
     save_crop,
 )
+from classification.cropping.recorded import RecordedCrops
 from classification.cropping.wanted import WantedCrop
+from classification.runtime.contents import digest
 from classification.runtime.errors import ItemError, StorageError
 from classification.storage.local import LocalStore
 from detection.boxes import Box
 from tests.world import jpeg_bytes, photograph, pixels, save_jpeg
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from classification.runtime.contents import Stamp
 
 SCENE = photograph(160, 120)
 LEFT = WantedCrop("a/b.jpg___crop00_d.jpg", Box(0.1, 0.2, 0.4, 0.5))
@@ -40,9 +47,9 @@ class Counting(LocalStore):
 
     reads = 0
 
-    def read(self, name: str) -> bytes:
+    def load(self, name: str) -> tuple[bytes, Stamp]:
         self.reads += 1
-        return super().read(name)
+        return super().load(name)
 
 
 @pytest.fixture
@@ -54,20 +61,38 @@ def store(tmp_path: Path) -> Counting:
 def reap(
     store: LocalStore, crops_dir: Path, *wanted: WantedCrop, **settings: object
 ) -> Harvest:
+    chosen = Settings(**settings)  # type: ignore[arg-type]  # each test's own
+    with RecordedCrops.reading(crops_dir) as crops:
+        targets = [target(crop, chosen, crops) for crop in wanted or (LEFT, RIGHT)]
     return harvest(
-        "a/b.jpg",
-        wanted or (LEFT, RIGHT),
-        store=store,
-        crops_dir=crops_dir,
-        settings=Settings(**settings),  # type: ignore[arg-type]  # each test's own
+        "a/b.jpg", targets, store=store, crops_dir=crops_dir, settings=chosen
     )
+
+
+def target(crop: WantedCrop, settings: Settings, crops: RecordedCrops) -> Target:
+    record = CropRecord(
+        image="a/b.jpg",
+        image_digest=None,
+        box=crop.box,
+        geometry=settings.geometry,
+        detector="d",
+        detector_digest=None,
+        annotated=False,
+    )
+    return Target(crop.name, record, crops.find(crop.name))
+
+
+def record_of(settings: Settings, **values: object) -> CropRecord:
+    with RecordedCrops.reading(Path()) as crops:
+        record = target(LEFT, settings, crops).record
+    return msgspec.structs.replace(record, **values)
 
 
 def test_one_image_is_read_once_for_all_its_crops(
     store: Counting, tmp_path: Path
 ) -> None:
     result = reap(store, tmp_path / "crops")
-    assert (result.new, result.failures, result.notes) == (2, [], [])
+    assert (len(result.written), result.failures, result.notes) == (2, [], [])
     assert store.reads == 1
     assert opened(tmp_path / "crops" / LEFT.name).size == (64, 60)
     assert opened(tmp_path / "crops" / RIGHT.name).size == (64, 30)
@@ -78,7 +103,12 @@ def test_a_crop_is_what_pillow_would_save(store: Counting, tmp_path: Path) -> No
     whole = Image.open(io.BytesIO(jpeg_bytes(SCENE)))
     buffer = io.BytesIO()
     whole.crop((16, 22, 80, 86)).save(buffer, "JPEG")
-    assert (tmp_path / "crops" / LEFT.name).read_bytes() == buffer.getvalue()
+    found = (tmp_path / "crops" / LEFT.name).read_bytes()
+    record = crop_record.read(tmp_path / "crops" / LEFT.name)
+    assert record == record_of(
+        Settings(shape=Shape.SQUARE), image_digest=digest(jpeg_bytes(SCENE))
+    )
+    assert found == crop_record.insert(buffer.getvalue(), record)
 
 
 def test_the_quality_can_be_chosen(store: Counting, tmp_path: Path) -> None:
@@ -89,15 +119,16 @@ def test_the_quality_can_be_chosen(store: Counting, tmp_path: Path) -> None:
     assert sizes == sorted(set(sizes))
 
 
-def test_a_crop_carries_no_metadata(tmp_path: Path) -> None:
+def test_a_crop_carries_no_metadata_but_its_record(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     SCENE.save(buffer, "PNG", dpi=(300, 300))
     marked = Image.open(buffer)
     marked.info["comment"] = b"camera 7"
-    save_crop(tmp_path / "crop.jpg", marked, 75)
-    assert set(opened(tmp_path / "crop.jpg").info) == {
-        "jfif", "jfif_version", "jfif_unit", "jfif_density",
-    }  # fmt: skip
+    record = record_of(Settings())
+    save_crop(tmp_path / "crop.jpg", marked, record)
+    info = opened(tmp_path / "crop.jpg").info
+    assert info.pop("comment") == crop_record.encode(record)
+    assert set(info) == {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 
 
 @pytest.mark.parametrize(("apply_exif", "red"), [(True, 1.0), (False, 0.0)])
@@ -126,7 +157,7 @@ def test_an_unusual_image_is_noted(tmp_path: Path) -> None:
     SCENE.convert("P").save(tmp_path / "a" / "b.jpg", "PNG")
     result = reap(LocalStore(tmp_path), tmp_path)
     assert result.notes == [("a/b.jpg", "P converted to RGB")]
-    assert result.new == 2
+    assert len(result.written) == 2
 
 
 def test_a_box_without_pixels_is_noted_and_the_others_are_cut(
@@ -135,8 +166,8 @@ def test_a_box_without_pixels_is_noted_and_the_others_are_cut(
     empty = WantedCrop("a/b.jpg___crop02_d.jpg", Box(0.5, 0.5, 0.0, 0.1))
     result = reap(store, tmp_path, empty, LEFT)
     assert result.notes == [(empty.name, "a box of 0 x 12 pixels holds no image")]
-    assert (result.new, result.failures) == (1, [])
-    assert reap(store, tmp_path, empty).new == 0
+    assert (len(result.written), result.failures) == (1, [])
+    assert reap(store, tmp_path, empty).written == []
 
 
 def test_a_name_too_long_fails_alone(store: Counting, tmp_path: Path) -> None:
@@ -145,13 +176,15 @@ def test_a_name_too_long_fails_alone(store: Counting, tmp_path: Path) -> None:
     assert result.failures == [
         (long.name, "its name has a part of 264 bytes, and disks take 255")
     ]
-    assert result.new == 1
+    assert len(result.written) == 1
     assert [path.name for path in tmp_path.rglob("*.tmp")] == []
 
 
 def test_a_crop_too_long_for_jpeg_fails_alone(tmp_path: Path) -> None:
     with pytest.raises(ItemError) as caught:
-        save_crop(tmp_path / "crop.jpg", Image.new("RGB", (65_600, 1)), 75)
+        save_crop(
+            tmp_path / "crop.jpg", Image.new("RGB", (65_600, 1)), record_of(Settings())
+        )
     assert str(caught.value).startswith("cannot be saved as JPEG: ")
     assert list(tmp_path.iterdir()) == []
 
@@ -184,12 +217,12 @@ def test_checking_repairs_damaged_crops_only(store: Counting, tmp_path: Path) ->
     before = torn.read_bytes()
     torn.write_bytes(before[: len(before) // 2])
     result = reap(store, tmp_path, check_existing=True)
-    assert (result.new, result.existing) == (1, 1)
+    assert (len(result.written), len(result.existing)) == (1, 1)
     assert torn.read_bytes() == before
     assert (tmp_path / RIGHT.name).read_bytes() == good
     assert store.reads == 2
-    assert reap(store, tmp_path, check_existing=True).existing == 2
-    assert store.reads == 2
+    assert len(reap(store, tmp_path, check_existing=True).existing) == 2
+    assert torn.read_bytes() == before
 
 
 def test_decodable_means_a_whole_image(tmp_path: Path) -> None:
