@@ -151,7 +151,7 @@ def test_a_row_as_long_as_a_file_is_refused(
     path = written(tmp_path / "t.csv", 'file\n"' + "a.jpg\n" * 500_000)
     with pytest.raises(ArtifactError) as refusal:
         read(path)
-    expected = "a row of more than 1 MiB; is there a quote that never ends?"
+    expected = "row 2: a row of more than 1 MiB; is there a quote that never ends?"
     assert str(refusal.value) == expected
 
 
