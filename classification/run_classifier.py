@@ -7,12 +7,13 @@ detections JSON, the crops of its boxes are classified, in its order; without on
 image below the folder. Writes a row of probabilities per crop to OUTPUT (.csv or .csv.gz)
 and run_classifier_log_<time>.json, which names the crops that could not be read.
 
-A model that calibrate_classifier has calibrated gives calibrated probabilities, and
-OUTPUT.info.json says so, for those who read OUTPUT after this.
+A model that calibrate_classifier has calibrated gives calibrated probabilities.
+OUTPUT.info.json says so, for those who read OUTPUT after this, and which box each row is of.
 
 What is done is kept in OUTPUT.journal until the end: a run that was killed goes on from
-there and writes the same file. A TorchScript file is a program, so its code is looked
-through before anything of it runs, and an operation that no network needs is refused.
+there and writes the same file; crops that changed meanwhile are classified anew. A
+TorchScript file is a program, so its code is looked through before anything of it runs, and
+an operation that no network needs is refused.
 
 With --shard 3/10 it classifies the third tenth of the crops alone, into files of names
 such as classifier_output.shard-003-of-010.csv.gz; merge_shards makes OUTPUT of the ten.
@@ -28,6 +29,7 @@ from __future__ import annotations
 import argparse
 import base64
 import logging
+from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,25 +40,28 @@ import numpy as np
 
 from classification.artifacts import (
     detections,
+    image_contents,
     label_index,
     layout,
     predictions,
     predictions_info,
     step_log,
 )
-from classification.artifacts.predictions_info import Origin
+from classification.artifacts.predictions_info import BOX_BYTES, Origin
 from classification.artifacts.step_log import StepLog
 from classification.cropping.existing import ExistingCrops
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.cropping.listing import NameList, crops_of, images_below
+from classification.cropping.listing import CropList, ListedCrop, crops_of, images_below
 from classification.modeling import loading, manifest
 from classification.modeling.batches import Batch, Loader
 from classification.modeling.inference import Resources
 from classification.runtime import cli, journal, parallel, progress, shards
+from classification.runtime.contents import Contents
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal
 from classification.sharding import cluster, flags
 from classification.sharding.parts import Part
+from classification.storage.changes import current_of_all
 from classification.storage.local import LocalStore
 from detection import models
 
@@ -70,6 +75,7 @@ if TYPE_CHECKING:
 
 STEP = "run_classifier"
 _CPU_BATCH, _GPU_BATCH = 16, 64
+_JOURNAL = 2  # version of its records
 
 _logger = logging.getLogger(__name__)
 
@@ -248,16 +254,21 @@ def run(  # noqa: PLR0913 - the files of one step
             batch_size=options.batch_size or _default_batch(classifier),
         )
         part = _part(work, output, options)
-        if part.skip(restart=options.restart, max_failures=options.max_failures):
-            return
         work = replace(work, crops=crops.part(part.span))
+        restart = options.restart or (
+            part.is_done() and _is_shard_outdated(work, output, options.workers)
+        )
+        if part.skip(restart=restart, max_failures=options.max_failures):
+            return
         path = shards.journal_of(output, options.shard)
         with Journal.open(path, key=part.key, restart=options.restart) as kept:
             _classify_rest(work, kept, options)
-            with closing(_read_back(work, kept, log)) as batches:
+            boxes = bytearray()
+            with closing(_read_back(work, kept, log, boxes)) as batches:
                 written = predictions.write(output, categories, batches)
-            origin = Origin(manifest.applied(classifier.calibration), None)
-            predictions_info.tell(output, origin)
+            _tell_origin(output, classifier, boxes)
+            if options.shard is not None:
+                image_contents.tell(output, detector="", images=_contents(work, kept))
             failed = len(log.failures)
             part.complete(failed)
             kept.remove()
@@ -270,31 +281,34 @@ def run(  # noqa: PLR0913 - the files of one step
 class _Work:
     """What is to be classified, by what, in which batches."""
 
-    crops: NameList
+    crops: CropList
     store: LocalStore
     classifier: Classifier
     batch_size: int
 
 
 class _Record(TypedDict):
-    """One batch in the journal; places are those within the batch."""
+    """One batch in the journal, the last of its number; places are those within it."""
 
+    number: int
+    contents: list[Contents | None]
+    boxes: str  # ``Batch.boxes``, base64
     failed: list[tuple[int, str]]
     notes: list[tuple[int, str]]
     rows: str  # float32 probabilities of the crops that did not fail, base64
 
 
-def _list_crops(crops_dir: Path, detections_json: Path | None) -> NameList:
+def _list_crops(crops_dir: Path, detections_json: Path | None) -> CropList:
     if detections_json is None:
-        return NameList.collect(images_below(crops_dir))
+        return CropList.collect(map(ListedCrop, images_below(crops_dir)))
     boxes = detections.open_file(detections_json)
     suffixes = _suffixes(boxes.header.detector)
     existing = ExistingCrops(crops_dir)
-    return NameList.collect(crops_of(boxes.images(), suffixes, existing.__contains__))
+    return CropList.collect(crops_of(boxes.images(), suffixes, existing.__contains__))
 
 
 def _refuse_no_crops(
-    crops: NameList, crops_dir: Path, detections_json: Path | None
+    crops: CropList, crops_dir: Path, detections_json: Path | None
 ) -> None:
     if not crops.count:
         what = f"crop of {detections_json} in" if detections_json else "image below"
@@ -378,6 +392,7 @@ def _key(work: _Work, options: Options) -> str:
     return journal.digest(
         [
             STEP,
+            _JOURNAL,
             work.classifier.fingerprint,
             work.classifier.preprocessing.image_size,
             work.classifier.device,
@@ -391,7 +406,7 @@ def _key(work: _Work, options: Options) -> str:
 
 
 def _classify_rest(work: _Work, kept: Journal, options: Options) -> None:
-    """Classifies the batches that the journal does not hold yet."""
+    """Classifies the batches that the journal does not hold yet, or whose crops changed."""
     loader = Loader(
         store=work.store,
         preprocessing=work.classifier.preprocessing,
@@ -399,20 +414,88 @@ def _classify_rest(work: _Work, kept: Journal, options: Options) -> None:
         threads=options.workers,
         max_pixels=options.max_pixels,
     )
-    names = work.crops.batches(work.batch_size, start=kept.records)
-    done = min(work.crops.count, kept.records * work.batch_size)
+    done, changed = _look_back(work, kept, options.workers)
+    crops_done = min(work.crops.count, done * work.batch_size)
     if done:
-        _logger.info("going on after %d crops of an interrupted run", done)
-    with progress.bar(work.crops.count, unit="crops", initial=done) as shown:
-        for batch in loader.load(names):
+        _logger.info("going on after %d crops of an interrupted run", crops_done)
+    if changed:
+        _logger.warning(
+            "%d batches of them hold crops that changed since; they are classified anew",
+            len(changed),
+        )
+    numbers: deque[int] = deque()
+
+    def wanted() -> Iterator[list[str]]:
+        for number, crops in enumerate(work.crops.batches(work.batch_size)):
+            if number >= done or number in changed:
+                numbers.append(number)
+                yield [crop.name for crop in crops]
+
+    initial = crops_done - len(changed) * work.batch_size
+    with progress.bar(work.crops.count, unit="crops", initial=initial) as shown:
+        for batch in loader.load(wanted()):
             rows = work.classifier.predict(batch.squares)
-            kept.append([_to_record(batch, rows)])
+            kept.append([_to_record(numbers.popleft(), batch, rows)])
             shown.update(len(batch.names))
 
 
-def _to_record(batch: Batch, rows: NDArray[np.float32]) -> _Record:
+def _number_of(record: _Record) -> str:
+    return str(record["number"])
+
+
+def _look_back(work: _Work, kept: Journal, threads: int) -> tuple[int, set[int]]:
+    """Returns how many batches the journal holds, and which have crops that changed."""
+    size, count = work.batch_size, 0
+    changed: set[int] = set()
+    known = ((None, *one) for one in _contents(work, kept))
+    for place, (_, before, now) in enumerate(
+        current_of_all(work.store, known, threads=threads)
+    ):
+        count = place + 1
+        if _differ(before, now):
+            changed.add(place // size)
+    return -(-count // size), changed
+
+
+def _contents(work: _Work, kept: Journal) -> Iterator[tuple[str, Contents | None]]:
+    """Yields each crop's name, and what it held when it was classified."""
+    records = kept.read_latest(_number_of)
+    for crops, record in zip(work.crops.batches(work.batch_size), records):  # noqa: B905 - the journal may hold fewer
+        contents = msgspec.convert(record["contents"], list[Contents | None])
+        yield from zip((crop.name for crop in crops), contents, strict=True)
+
+
+def _is_shard_outdated(work: _Work, output: Path, threads: int) -> bool:
+    """Says whether crops of a complete shard changed since it was written."""
+    record = image_contents.find(output)
+    if record is None:
+        return False
+
+    def known() -> Iterator[tuple[None, str, Contents | None]]:
+        recorded = record.images()
+        name, contents = next(recorded, ("", None))
+        for crops in work.crops.batches(work.batch_size):
+            for crop in crops:
+                if crop.name == name:
+                    yield None, name, contents
+                    name, contents = next(recorded, ("", None))
+                else:
+                    yield None, crop.name, None  # it could not be read
+
+    found = current_of_all(work.store, known(), threads=threads)
+    return any(_differ(before, now) for _, before, now in found)
+
+
+def _differ(before: Contents | None, now: Contents | None) -> bool:
+    return (before and before.digest) != (now and now.digest)
+
+
+def _to_record(number: int, batch: Batch, rows: NDArray[np.float32]) -> _Record:
     good = np.delete(rows, list(batch.reason_by_place), axis=0)
     return {
+        "number": number,
+        "contents": batch.contents,
+        "boxes": base64.b64encode(batch.boxes.tobytes()).decode(),
         "failed": list(batch.reason_by_place.items()),
         "notes": list(batch.note_by_place.items()),
         "rows": base64.b64encode(good.astype("<f4").tobytes()).decode(),
@@ -420,18 +503,34 @@ def _to_record(batch: Batch, rows: NDArray[np.float32]) -> _Record:
 
 
 def _read_back(
-    work: _Work, kept: Journal, log: StepLog
+    work: _Work, kept: Journal, log: StepLog, boxes: bytearray
 ) -> Generator[tuple[list[str], NDArray[np.float32]]]:
-    """Yields names and probabilities from the journal; notes failures in the log."""
+    """Yields names and probabilities from the journal.
+
+    Failures are noted in the log, and the digest of each row's box is added to ``boxes``.
+    """
     columns = len(work.classifier.categories)
-    records: Iterator[_Record] = kept.read()
-    for names, record in zip(work.crops.batches(work.batch_size), records, strict=True):
+    records: Iterator[_Record] = kept.read_latest(_number_of)
+    batches = work.crops.batches(work.batch_size)
+    for crops, record in zip(batches, records, strict=True):
         failed = dict(record["failed"])
-        log.failures += [(names[place], reason) for place, reason in failed.items()]
-        log.notes += [(names[place], note) for place, note in record["notes"]]
+        log.failures += [(crops[i].name, reason) for i, reason in failed.items()]
+        log.notes += [(crops[i].name, note) for i, note in record["notes"]]
         rows = np.frombuffer(base64.b64decode(record["rows"]), "<f4")
-        good = [name for place, name in enumerate(names) if place not in failed]
-        yield good, rows.reshape(len(good), columns)
+        good = [place for place in range(len(crops)) if place not in failed]
+        own = base64.b64decode(record["boxes"])
+        for place in good:
+            box = own[place * BOX_BYTES : (place + 1) * BOX_BYTES]
+            boxes += (
+                box if any(box) else bytes.fromhex(crops[place].box or "00" * BOX_BYTES)
+            )
+        yield [crops[i].name for i in good], rows.reshape(len(good), columns)
+
+
+def _tell_origin(output: Path, classifier: Classifier, boxes: bytearray) -> None:
+    rows = np.frombuffer(bytes(boxes), np.uint8).reshape(-1, BOX_BYTES)
+    origin = Origin(manifest.applied(classifier.calibration), rows)
+    predictions_info.tell(output, origin)
 
 
 def _finish(log: StepLog, output: Path, logdir: Path) -> None:

@@ -9,9 +9,9 @@ import hashlib
 import json
 import os
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
-from classification.artifacts import layout
+from classification.artifacts import layout, predictions_info
 from classification.artifacts.layout import CropName
 from classification.runtime import scratch
 from classification.runtime.errors import StorageError
@@ -23,12 +23,24 @@ if TYPE_CHECKING:
     from detection.records import ImageDetections
 
 
+class ListedCrop(NamedTuple):
+    """A crop to be classified.
+
+    Attributes:
+        name: relative to the crops folder.
+        box: digest of its box in the detections, in hex; empty where it is not known.
+    """
+
+    name: str
+    box: str = ""
+
+
 def crops_of(
     images: Iterable[ImageDetections],
     suffixes: Sequence[str],
     exists: Callable[[str], bool],
-) -> Iterator[str]:
-    """Yields the name of each box's crop that exists, in the order of the boxes.
+) -> Iterator[ListedCrop]:
+    """Yields each box's crop that exists, in the order of the boxes.
 
     Args:
         images: boxes, in the order of their file.
@@ -41,11 +53,12 @@ def crops_of(
     """
     for number, image in enumerate(images):
         layout.checked_name(image.file, where=f"images[{number}].file")
-        for index in range(len(image.detections or ())):
+        for index, detection in enumerate(image.detections or ()):
             spellings = (str(CropName(image.file, index, end)) for end in suffixes)
             found = next((name for name in spellings if exists(name)), None)
             if found is not None:
-                yield found
+                box = predictions_info.digest_box(detection.bbox)
+                yield ListedCrop(found, box.hex())
 
 
 def images_below(folder: Path) -> Iterator[str]:
@@ -80,26 +93,26 @@ def _entries(folder: str) -> list[str]:
         raise StorageError(f"cannot list {folder}: {error.strerror}") from error
 
 
-class NameList:
-    """Names in order, kept in a temporary file; use as a context manager.
+class CropList:
+    """Crops in order, kept in a temporary file; use as a context manager.
 
     Attributes:
-        count: number of names.
+        count: number of crops.
         sha256: hex digest of all names in order.
     """
 
     def __init__(
         self, file: BinaryIO, count: int, sha256: str, *, first: int = 0
     ) -> None:
-        """Takes over an open file; call ``NameList.collect`` instead."""
+        """Takes over an open file; call ``CropList.collect`` instead."""
         self.count = count
         self.sha256 = sha256
         self._file = file
         self._first = first
 
     @classmethod
-    def collect(cls, names: Iterable[str]) -> Self:
-        """Writes down all names.
+    def collect(cls, crops: Iterable[ListedCrop]) -> Self:
+        """Writes down all crops.
 
         Raises:
             StorageError: there is no room for them in the temporary folder.
@@ -108,11 +121,10 @@ class NameList:
 
         def lines() -> Iterator[bytes]:
             nonlocal count
-            for name in names:
-                line = json.dumps(name).encode() + b"\n"
-                total.update(line)
+            for crop in crops:
+                total.update(json.dumps(crop.name).encode() + b"\n")
                 count += 1
-                yield line
+                yield json.dumps(crop).encode() + b"\n"
 
         file = scratch.write_down(lines())
         return cls(file, count, total.hexdigest())
@@ -125,19 +137,14 @@ class NameList:
         """Closes the file, which deletes it."""
         self._file.close()
 
-    def part(self, span: range) -> NameList:
-        """Returns some of the names, of the same digest; it ends with this list."""
-        return NameList(self._file, len(span), self.sha256, first=span.start)
+    def part(self, span: range) -> CropList:
+        """Returns some of the crops, of the same digest; it ends with this list."""
+        return CropList(self._file, len(span), self.sha256, first=span.start)
 
-    def batches(self, size: int, *, start: int = 0) -> Iterator[list[str]]:
-        """Yields the names ``size`` at a time; only one iteration at once.
-
-        Args:
-            size: number of names in each batch but the last.
-            start: number of batches to leave out at the beginning.
-        """
+    def batches(self, size: int) -> Iterator[list[ListedCrop]]:
+        """Yields the crops ``size`` at a time, fewer at the end; one iteration at once."""
         self._file.seek(0)
         end = self._first + self.count
-        lines = islice(self._file, self._first + start * size, end)
-        while batch := [json.loads(line) for line in islice(lines, size)]:
+        lines = islice(self._file, self._first, end)
+        while batch := [ListedCrop(*json.loads(line)) for line in islice(lines, size)]:
             yield batch

@@ -17,9 +17,9 @@ import numpy as np
 from classification.artifacts import crop_record, predictions_info
 from classification.artifacts.predictions_info import digest_box
 from classification.cropping.images import DEFAULT_MAX_PIXELS, open_image
-from classification.modeling import known_crops, preprocessing
+from classification.modeling import preprocessing
 from classification.runtime import parallel
-from classification.runtime.contents import DIGEST_BYTES
+from classification.runtime.contents import Contents, digest
 from classification.runtime.errors import ItemError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from classification.modeling.preprocessing import Preprocessing
+    from classification.runtime.contents import Stamp
     from classification.storage import ImageStore
 
 _AHEAD = 2  # batches per thread
@@ -41,7 +42,7 @@ class Batch:
         names: of all crops of the batch.
         squares: shape [N, S, S, 3]; black where a crop failed. Only valid until the
             next batch is asked for.
-        digests: of the bytes of each, uint8 [N, 16]; zeros for one that could not be read.
+        contents: what each holds; None for one that could not be read.
         boxes: digest of the box that each was cut from, as its own record has it, uint8
             [N, 8]; zeros for one without.
         reason_by_place: why a crop failed, by its place in ``names``.
@@ -50,7 +51,7 @@ class Batch:
 
     names: list[str]
     squares: NDArray[np.uint8]
-    digests: NDArray[np.uint8]
+    contents: list[Contents | None]
     boxes: NDArray[np.uint8]
     reason_by_place: dict[int, str] = field(default_factory=dict)
     note_by_place: dict[int, str] = field(default_factory=dict)
@@ -93,13 +94,13 @@ class Loader:
             free.put(buffer)
 
     def _fill(self, names: list[str], squares: NDArray[np.uint8]) -> Batch:
-        digests = np.zeros((len(names), DIGEST_BYTES), np.uint8)
+        contents: list[Contents | None] = [None] * len(names)
         boxes = predictions_info.unknown_boxes(len(names))
-        batch = Batch(names=names, squares=squares, digests=digests, boxes=boxes)
+        batch = Batch(names=names, squares=squares, contents=contents, boxes=boxes)
         for place, name in enumerate(names):
             try:
-                data = self._read(name)
-                digests[place] = known_crops.digest(data)
+                data, stamp = self._load(name)
+                contents[place] = Contents(digest(data), stamp)
                 if record := crop_record.find(data):
                     boxes[place] = np.frombuffer(digest_box(record.box), np.uint8)
                 if note := self._fill_one(data, squares[place]):
@@ -109,10 +110,10 @@ class Loader:
                 batch.reason_by_place[place] = str(error)
         return batch
 
-    def _read(self, name: str) -> bytes:
+    def _load(self, name: str) -> tuple[bytes, Stamp | None]:
         if not name.isprintable() and "\udc80" <= max(name) <= "\udcff":
             raise ItemError("its name is not UTF-8")
-        return self.store.read(name)
+        return self.store.load(name)
 
     def _fill_one(self, data: bytes, out: NDArray[np.uint8]) -> str:
         opened = open_image(data, max_pixels=self.max_pixels)

@@ -206,7 +206,8 @@ def _classified(work: _Work, rows: SplitRows, counted: _Counted) -> Iterator[Eva
         for start, batch in zip(starts, loader.load(names), strict=True):
             if rows.digests is not None:
                 known = rows.digests[start : start + len(batch.names)]
-                known_crops.check(batch.names, batch.digests, known)
+                found = known_crops.digests_of(batch.contents)
+                known_crops.check(batch.names, found, known)
             failed = batch.reason_by_place
             counted.failures.extend((batch.names[i], why) for i, why in failed.items())
             counted.notes.extend(

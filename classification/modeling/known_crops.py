@@ -77,6 +77,13 @@ def digest(data: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(bytes.fromhex(contents.digest(data)), np.uint8)
 
 
+def digests_of(found: Sequence[Contents | None]) -> NDArray[np.uint8]:
+    """Return the digest of each crop, uint8 [N, 16]; zeros for what is None."""
+    zeros = bytes(DIGEST_BYTES)
+    digests = [zeros if one is None else bytes.fromhex(one.digest) for one in found]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
+
+
 def check(
     names: Sequence[str], found: NDArray[np.uint8], known: NDArray[np.uint8]
 ) -> None:

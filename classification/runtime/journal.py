@@ -18,22 +18,27 @@ import hashlib
 import json
 import os
 import zlib
+from array import array
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+import numpy as np
 
 from classification.runtime import locking
 from classification.runtime.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 _MAGIC = "ct-journal 1"
 _READ_BYTES = 1 << 20
 
 
 def digest(parts: Iterable[object]) -> str:
-    """Returns a SHA-256 hex digest of what a run does: its inputs and options.
+    """Returns a SHA-256 hex digest of what a run does: its inputs and options; see ``key``.
 
     Args:
         parts: JSON-encodable values (strings, numbers, None, lists, dicts) in a
@@ -43,6 +48,25 @@ def digest(parts: Iterable[object]) -> str:
     for part in parts:
         total.update(json.dumps(part, sort_keys=True).encode() + b"\n")
     return total.hexdigest()
+
+
+def key(**parts: Iterable[object]) -> str:
+    """Return what tells a run from others, by parts, so that it can be said what differs.
+
+    Args:
+        parts: what ``digest`` takes, by what a person calls it: ``images``, ``options``.
+    """
+    return " ".join(f"{name}={digest(values)[:32]}" for name, values in parts.items())
+
+
+def differences(one: str, other: str) -> str:
+    """Say in which parts two keys differ; see ``key``."""
+    parts = [
+        dict(part.partition("=")[::2] for part in text.split()) for text in (one, other)
+    ]
+    names = [name for name in parts[0] if parts[0][name] != parts[1].get(name)]
+    is_known = parts[0].keys() == parts[1].keys() and any(parts[0].values())
+    return " and ".join(names) if is_known else "inputs or options"
 
 
 class Journal:
@@ -65,7 +89,7 @@ class Journal:
 
         Args:
             path: the journal file, beside the step's output.
-            key: digest of inputs and options (see ``digest``).
+            key: digest of inputs and options (see ``key`` and ``digest``).
             restart: throw away what an earlier run left, whatever its key.
 
         Raises:
@@ -123,6 +147,28 @@ class Journal:
             for line in records:
                 yield json.loads(line[9:])
 
+    def read_latest(self, name_of: Callable[[Any], str]) -> Iterator[Any]:
+        """Yield the last record of each name, in the order in which names first appear.
+
+        So what was done anew takes the place of what it supersedes. A record takes 16
+        bytes of memory.
+
+        Args:
+            name_of: returns the name that a record is of.
+        """
+        hashes, offsets = array("q"), array("q")
+        self._file.flush()
+        with self.path.open("rb") as file:
+            file.readline()
+            offset = file.tell()
+            for line in file:
+                hashes.append(hash(name_of(json.loads(line[9:]))))
+                offsets.append(offset)
+                offset += len(line)
+            for position in _latest(np.array(hashes, np.int64)):
+                file.seek(offsets[position])
+                yield json.loads(file.readline()[9:])
+
     def remove(self) -> None:
         """Close and delete the journal: the step's output is complete."""
         with _naming_errors(self.path):
@@ -136,6 +182,13 @@ def _naming_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise StorageError(f"cannot write {path}: {reason}") from error
+
+
+def _latest(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each hash stands last, in the order in which they stand first."""
+    _, first = np.unique(hashes, return_index=True)
+    _, from_end = np.unique(hashes[::-1], return_index=True)
+    return (len(hashes) - 1 - from_end)[np.argsort(first)]
 
 
 def _begin(path: Path, file: BinaryIO, header: bytes, *, restart: bool) -> int:
@@ -163,8 +216,12 @@ def _refuse_foreign(path: Path, found: bytes) -> None:
 
 def _check_header(path: Path, found: bytes, expected: bytes) -> None:
     if found != expected:
+        one, other = (
+            header.decode(errors="replace").removeprefix(_MAGIC).strip()
+            for header in (found, expected)
+        )
         raise ConfigurationError(
-            f"{path} belongs to a run with other inputs or options; "
+            f"{path} belongs to a run with other {differences(one, other)}; "
             "--restart throws it away and begins again"
         )
 

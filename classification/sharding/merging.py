@@ -15,6 +15,7 @@ import numpy as np
 from classification.artifacts import (
     detection_cache,
     detections,
+    image_contents,
     predictions,
     predictions_info,
     shard_record,
@@ -249,6 +250,7 @@ def _files_of(sources: Iterable[Path]) -> Iterator[Path]:
     for source in sources:
         yield shard_record.path_beside(source)
         yield predictions_info.path_beside(source)
+        yield image_contents.path_beside(source)
         yield source
         yield from source.parent.glob(f"{_literal(source.name)}*.journal")
 

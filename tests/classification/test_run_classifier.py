@@ -17,9 +17,18 @@ import torch
 from torchvision import transforms
 
 from classification import merge_shards, run_classifier
-from classification.artifacts import label_index, predictions, predictions_info
+from classification.artifacts import (
+    crop_record,
+    label_index,
+    predictions,
+    predictions_info,
+)
+from classification.artifacts.crop_record import CropRecord, Geometry
+from classification.artifacts.predictions_info import digest_box
 from classification.cropping.images import open_image
+from classification.modeling.onnx import OnnxClassifier
 from classification.runtime.journal import Journal
+from detection.boxes import Box
 from tests import classifiers, world
 
 if TYPE_CHECKING:
@@ -442,6 +451,143 @@ def test_a_complete_shard_is_not_run_again(
     assert _last_line(capsys).startswith("out.shard-002-of-003.csv is complete;")
     assert _run(*line, "--restart") == 0
     assert "1 crops classified" in _last_line(capsys)
+
+
+# --- which boxes and crops rows are of --------------------------------------------
+
+
+def _recorded_crop(folder: Path, name: str, box: Box) -> None:
+    path = _crop(folder, name)
+    record = CropRecord(
+        image="a.jpg",
+        image_digest=None,
+        box=box,
+        geometry=Geometry(shape="square", jpeg_quality=75, ignore_exif=False),
+        detector=DETECTOR,
+        detector_digest=None,
+        annotated=False,
+    )
+    path.write_bytes(crop_record.insert(path.read_bytes(), record))
+
+
+def _boxes_told(path: Path) -> list[bytes]:
+    found = predictions_info.find(path).boxes
+    assert found is not None
+    return [row.tobytes() for row in found]
+
+
+def test_rows_know_the_boxes_that_their_crops_tell_of(
+    folder: Path, model: Path
+) -> None:
+    box = Box(0.1, 0.1, 0.5, 0.5)
+    _recorded_crop(folder, "a.jpg", box)
+    (folder / "crops" / "b.jpg").write_bytes(b"broken")
+    _crop(folder, "c.jpg")
+    assert _run(model, "crops", "out.csv") == 0
+    assert _boxes_told(folder / "out.csv") == [digest_box(box), bytes(8)]
+
+
+def test_crops_without_a_record_are_of_the_boxes_given(
+    folder: Path, model: Path
+) -> None:
+    _crop(folder, f"a.jpg___crop00_{DETECTOR}.jpg")
+    boxes = _detections(folder, {"a.jpg": 1}, detector=DETECTOR)
+    assert _run(model, "crops", "out.csv", "-d", boxes) == 0
+    assert _boxes_told(folder / "out.csv") == [digest_box(Box(0.1, 0.1, 0.5, 0.5))]
+
+
+def _interrupt(monkeypatch: pytest.MonkeyPatch, after: int, *line: object) -> None:
+    """Ends a run after so many batches."""
+    predict, batches = OnnxClassifier.predict, []
+
+    def stopping(self: OnnxClassifier, squares: Any) -> Any:  # noqa: ANN401 - arrays
+        if len(batches) == after:
+            raise KeyboardInterrupt
+        batches.append(len(squares))
+        return predict(self, squares)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OnnxClassifier, "predict", stopping)
+        assert _run(*line) == 130
+
+
+@pytest.mark.parametrize("change", ["replaced", "same size and more", "broken", "gone"])
+def test_crops_that_changed_are_classified_anew(
+    folder: Path,
+    model: Path,
+    change: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(12):
+        _crop(folder, f"{number:02d}.jpg", number)
+    (folder / "crops" / "07.jpg").write_bytes(b"broken")
+    line = (model, "crops", "out.csv", "--batch-size", 2)
+    _interrupt(monkeypatch, 5, *line)
+    path = folder / "crops" / "04.jpg"
+    if change == "replaced":
+        _crop(folder, "04.jpg", 99)
+    elif change == "broken":
+        path.write_bytes(b"x" * path.stat().st_size)
+    elif change == "gone":
+        path.write_bytes(b"")
+    else:
+        data = bytearray(path.read_bytes())
+        data[-40] ^= 0x55
+        path.write_bytes(data)
+        _crop(folder, "07.jpg", 5)  # which could not be read before
+    os.utime(path)
+    capsys.readouterr()
+    computed: list[int] = []
+    predict = OnnxClassifier.predict
+
+    def counting(self: OnnxClassifier, squares: Any) -> Any:  # noqa: ANN401 - arrays
+        computed.append(len(squares))
+        return predict(self, squares)
+
+    monkeypatch.setattr(OnnxClassifier, "predict", counting)
+    assert _run(*line) == 0
+    batches = 2 if change == "same size and more" else 1
+    assert f"{batches} batches of them hold crops that changed" in (
+        capsys.readouterr().err
+    )
+    assert len(computed) == 1 + batches
+    found = (folder / "out.csv").read_bytes()
+    assert _run(*line, "--restart") == 0
+    assert (folder / "out.csv").read_bytes() == found
+
+
+def test_crops_that_were_written_anew_are_the_same(
+    folder: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(6):
+        _crop(folder, f"{number:02d}.jpg", number)
+    line = (model, "crops", "out.csv", "--batch-size", 2)
+    _interrupt(monkeypatch, 2, *line)
+    os.utime(folder / "crops/00.jpg", ns=(1, 1))
+    assert _run(*line) == 0
+    assert "changed" not in capsys.readouterr().err
+
+
+def test_a_complete_shard_whose_crops_changed_is_run_again(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        _crop(folder, f"{number}.jpg", number)
+    line = (model, "crops", "out.csv", "--batch-size", 1, "--shard")
+    assert _run(*line, "1/2") == _run(*line, "2/2") == 0
+    _crop(folder, "1.jpg", 99)
+    assert _run(*line, "2/2") == 0
+    assert "is complete" in _last_line(capsys)
+    assert _run(*line, "1/2") == 0
+    assert "2 crops classified" in _last_line(capsys)
+    assert merge_shards.main(["out.csv", "--remove-shards"]) == 0
+    assert _run(model, "crops", "whole.csv", "--batch-size", 1) == 0
+    assert (folder / "out.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert not list(folder.glob("out.shard-*"))
 
 
 # --- after a kill ---------------------------------------------------------------

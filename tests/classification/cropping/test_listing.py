@@ -8,18 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classification.cropping.listing import NameList, crops_of, images_below
+from classification.artifacts.predictions_info import digest_box
+from classification.cropping.listing import CropList, ListedCrop, crops_of, images_below
 from classification.runtime.errors import ArtifactError, StorageError
 from detection.boxes import Box
 from detection.records import Detection, ImageDetections
 from tests.disk import largest_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
+BOX = Box(0.1, 0.1, 0.2, 0.2)
+
+
 def _image(file: str, boxes: int) -> ImageDetections:
-    box = Detection(category="1", bbox=Box(0.1, 0.1, 0.2, 0.2), conf=0.5)
+    box = Detection(category="1", bbox=BOX, conf=0.5)
     return ImageDetections(file=file, detections=(box,) * boxes)
 
 
@@ -31,7 +36,8 @@ def test_crops_of_all_boxes_in_order() -> None:
     }
     images = [_image("b.jpg", 101), ImageDetections(file="c.jpg"), _image("a.jpg", 1)]
     found = list(crops_of(images, ["md"], existing.__contains__))
-    assert found == [
+    assert {crop.box for crop in found} == {digest_box(BOX).hex()}
+    assert [crop.name for crop in found] == [
         "b.jpg___crop01_md.jpg",
         "b.jpg___crop100_md.jpg",
         "a.jpg___crop00_md.jpg",
@@ -48,7 +54,7 @@ def test_d32_historic_spellings_are_found() -> None:
     found = crops_of(
         [_image("a.jpg", 4)], ["md_v4", "mdv4.1", ""], existing.__contains__
     )
-    assert list(found) == [
+    assert [crop.name for crop in found] == [
         "a.jpg___crop00_md_v4.jpg",
         "a.jpg___crop01_mdv4.1.jpg",
         "a.jpg___crop02.jpg",
@@ -77,31 +83,39 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         list(images_below(tmp_path / "x"))
 
 
-@given(st.lists(st.text()), st.integers(1, 5), st.integers(0, 3))
-def test_a_list_gives_back_its_names(names: list[str], size: int, start: int) -> None:
-    with NameList.collect(names) as kept:
+def listed(names: Iterable[str]) -> list[ListedCrop]:
+    return [ListedCrop(name, "ab" * place) for place, name in enumerate(names)]
+
+
+@given(st.lists(st.text()), st.integers(1, 5))
+def test_a_list_gives_back_its_crops(names: list[str], size: int) -> None:
+    with CropList.collect(listed(names)) as kept:
         assert kept.count == len(names)
-        batches = list(kept.batches(size, start=start))
-        assert [name for batch in batches for name in batch] == names[start * size :]
+        batches = list(kept.batches(size))
+        assert [crop for batch in batches for crop in batch] == listed(names)
         assert all(len(batch) == size for batch in batches[:-1])
-        assert list(kept.batches(size, start=start)) == batches
+        assert list(kept.batches(size)) == batches
 
 
-def test_other_names_have_another_digest() -> None:
-    with NameList.collect(["a", "b"]) as one, NameList.collect(["ab"]) as other:
-        assert one.sha256 != other.sha256
+def test_other_names_have_another_digest_and_other_boxes_the_same() -> None:
+    lists = (listed("ab"), listed(["ab"]), map(ListedCrop, "ab"))
+    digests = []
+    for crops in lists:
+        with CropList.collect(crops) as kept:
+            digests.append(kept.sha256)
+    assert digests[0] == digests[2] != digests[1]
 
 
 def test_a_part_is_some_of_the_names_under_the_digest_of_all() -> None:
-    with NameList.collect("abcdefg") as names:
-        part = names.part(range(2, 7))
-        assert (part.count, part.sha256) == (5, names.sha256)
-        assert list(part.batches(2)) == [["c", "d"], ["e", "f"], ["g"]]
-        assert list(part.batches(2, start=1)) == [["e", "f"], ["g"]]
-        assert list(names.part(range(2, 4)).batches(3)) == [["c", "d"]]
-        assert list(names.part(range(7, 7)).batches(2)) == []
+    crops = listed("abcdefg")
+    with CropList.collect(crops) as kept:
+        part = kept.part(range(2, 7))
+        assert (part.count, part.sha256) == (5, kept.sha256)
+        assert list(part.batches(2)) == [crops[2:4], crops[4:6], crops[6:]]
+        assert list(kept.part(range(2, 4)).batches(3)) == [crops[2:4]]
+        assert list(kept.part(range(7, 7)).batches(2)) == []
 
 
 def test_no_room_for_the_list_is_one_line() -> None:
     with largest_file(10), pytest.raises(StorageError, match=r"\(see TMPDIR\)$"):
-        NameList.collect(["a.jpg"] * 10)
+        CropList.collect([ListedCrop("a.jpg")] * 10)
