@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 
 _WEB = re.compile(r"https?://", re.IGNORECASE)
-_QUERY = re.compile(r"[?#]\S*")
+# With a scheme; what urllib3 says of one; a query alone; or what may be a host and a path.
+_ADDRESS = re.compile(
+    r"(?i)(?:://|\burl: /|(?<!\S)\?[^\s=]+=)\S*|"
+    r"(?P<host>(?<![-\w./\\])(?:[-\w]+\.)+[a-z]\w*(?::\d+)?/\S*)"
+)
 _USER = re.compile(r"(?<=://)[^\s/@]*@")
 _SECRET = re.compile(
     r"(?i)\b(sig|x-amz-signature|x-goog-signature|signature|token|access_token)"
@@ -23,8 +27,18 @@ def shown(url: str) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """Returns text of someone else's with each address in it as ``shown``."""
-    return _USER.sub("", _QUERY.sub("", text))
+    """Returns text of someone else's with each address in it as ``shown``.
+
+    Paths stay whole, be there a ``#`` or ``?`` in them; what stands behind the name of a
+    signature or token goes, wherever it is.
+    """
+    return redacted(_ADDRESS.sub(_shown, text))
+
+
+def _shown(found: re.Match[str]) -> str:
+    text = found[0]
+    is_path = found["host"] and "=" not in text.partition("?")[2]
+    return text if is_path else shown(text)
 
 
 def redacted(text: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"[a-z][-+.a-z0-9]*:", re.IGNORECASE)
 _PLAIN = re.compile(r"[!-~]+")  # ASCII without space; anything else is to be encoded
 _ENCODED_SLASH = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
+_MOST_TIMES_ENCODED = 4  # each time costs a pass over the address
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -207,10 +208,15 @@ def _parse(url: str) -> _Address:
 
 
 def _path_parts(path: str) -> tuple[str, ...]:
-    while (decoded := unquote(path, errors="surrogateescape")) != path:
+    for _ in range(_MOST_TIMES_ENCODED + 1):
         if _ENCODED_SLASH.search(path):
             raise ValueError("it holds an encoded slash")
+        decoded = unquote(path, errors="surrogateescape")
+        if decoded == path:
+            break
         path = decoded
+    else:
+        raise ValueError("it is percent-encoded many times over")
     parts = path.removeprefix("/").removesuffix("/").split("/") if path else [""]
     if parts == [""]:
         return ()

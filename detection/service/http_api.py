@@ -59,8 +59,11 @@ MOST_BYTES = 1 << 27  # of a body: a million names of a hundred bytes
 MOST_WAITING = 10_000  # tasks
 MOST_CONNECTIONS = 64
 SILENCE_S = 30.0  # from a client
-LIMIT_S = 300.0  # for all of a request
+HEAD_S = 10.0  # until a client has shown its token, or has sent its headers
+LIMIT_S = 300.0  # for the rest of a request
 _DRAIN_S = 2.0
+_BACKLOG = 4 * MOST_CONNECTIONS  # connections that wait to be accepted
+_ROOM_S = 1.0  # that a connection waits for another one to end
 
 _HOST = re.compile(r"[-.A-Za-z0-9]+(:[0-9]+)?|\[[:0-9A-Fa-f]+\](:[0-9]+)?")
 _LOCAL_HOSTS = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
@@ -203,7 +206,11 @@ class _InTime(io.RawIOBase):
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._end_s = time.monotonic() + LIMIT_S
+        self.allow(HEAD_S)
+
+    def allow(self, limit_s: float) -> None:
+        """Gives what is still to come so much time from now on."""
+        self._end_s = time.monotonic() + limit_s
 
     def readable(self) -> bool:
         return True
@@ -227,7 +234,8 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Puts limits on what is read."""
         super().setup()
-        self.rfile = io.BufferedReader(_InTime(self.connection))
+        self._incoming = _InTime(self.connection)
+        self.rfile = io.BufferedReader(self._incoming)
 
     def do_GET(self) -> None:
         """Answers a GET."""
@@ -240,6 +248,8 @@ class Handler(BaseHTTPRequestHandler):
     def _decide(self, answer: Callable[[], Reply]) -> Reply:
         try:
             self._check_caller()
+            self.server.admit(self.connection)
+            self._incoming.allow(LIMIT_S)
             return answer()
         except _Refusal as refusal:
             return refusal.reply
@@ -356,11 +366,29 @@ def _say_no(status: HTTPStatus, error: Exception) -> Reply:
     return Reply(status, {"error": one_line(without_tokens(str(error)))})
 
 
+def _turn_away(request: socket.socket) -> None:
+    """Answers a connection for which there is no room, without reading what it asks."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    body = b'{"error": "too many connections; try again later"}\n'
+    head = f"HTTP/1.0 {status} {status.phrase}\r\nContent-Type: application/json\r\n"
+    with suppress(OSError):
+        request.settimeout(_ROOM_S)
+        length = f"Content-Length: {len(body)}\r\n\r\n"
+        request.sendall((head + length).encode() + body)
+        request.shutdown(socket.SHUT_WR)
+        request.recv(1 << 16)  # closed on unread bytes, it might not see the answer
+
+
 class Server(ThreadingHTTPServer):
-    """The listening service: a thread for each of a limited number of connections."""
+    """The listening service: a thread for each of a limited number of connections.
+
+    Where there are too many, those who have shown no token make room, the oldest first,
+    so that nobody is kept out by connections that say nothing.
+    """
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = _BACKLOG
 
     def __init__(self, host: str, port: int, api: Api) -> None:
         """Begins to listen.
@@ -370,6 +398,8 @@ class Server(ThreadingHTTPServer):
         """
         self.api = api
         self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._strangers: dict[socket.socket, None] = {}  # the oldest first
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Handler)
@@ -389,17 +419,38 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = map(str, self.server_address[:2])  # type: ignore[assignment]
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - typed so in socketserver
-        """Gives a connection its thread, or closes it where there are too many."""
-        if self._slots.acquire(blocking=False):
+        """Gives a connection its thread, once there is room for it."""
+        if self._has_room():
+            with self._lock:
+                self._strangers[request] = None
             super().process_request(request, client_address)
         else:
+            _turn_away(request)
             self.shutdown_request(request)
+
+    def _has_room(self) -> bool:
+        if self._slots.acquire(timeout=_ROOM_S):
+            return True
+        with self._lock:
+            for oldest in list(self._strangers)[:1]:
+                del self._strangers[oldest]
+                with suppress(
+                    OSError
+                ):  # its thread sees the end, and gives its slot back
+                    oldest.shutdown(socket.SHUT_RDWR)
+        return self._slots.acquire(timeout=_ROOM_S)
+
+    def admit(self, request: socket.socket) -> None:
+        """Notes that a connection has shown its token, or needs none."""
+        with self._lock:
+            self._strangers.pop(request, None)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
         """Answers one connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.admit(request)
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise

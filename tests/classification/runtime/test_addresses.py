@@ -21,8 +21,36 @@ def test_an_address_is_shown_without_what_opens_the_door(
     assert shown(url) == expected
 
 
-def test_tokens_go_from_any_text() -> None:
-    text = "cannot read https://u:p@a.example/c?sig=x, nor b.example/d?sig=y and more"
-    assert without_tokens(text) == (
-        "cannot read https://a.example/c nor b.example/d and more"
-    )
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "cannot read https://u:p@a.example/c?sig=x, nor b.example/d?sig=y and more",
+            "cannot read https://a.example/c nor b.example/d and more",
+        ),
+        (
+            "Max retries exceeded with url: /photos/a.jpg?code=x (Caused by NewError)",
+            "Max retries exceeded with url: /photos/a.jpg (Caused by NewError)",
+        ),
+        ("wasbs://c@a.example/d#sig=x", "wasbs://a.example/d"),
+        ("of b.example:8080/d?code=x&key=y", "of b.example:8080/d"),
+        ("photos/d?se=2026&sig=x", "photos/d?se=2026&sig=..."),
+        ("Bearer abc", "Bearer ..."),
+    ],
+)
+def test_tokens_go_from_any_text(text: str, expected: str) -> None:
+    assert without_tokens(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot read /data/#1/a?b.jpg: no such file",
+        "images[3]: '/data/photos?/what#now.jpg' is in no --allow-root of this service",
+        "images 2026.11/a#b.jpg and x.y/what?.jpg",
+        r"C:\photos\#2\a.jpg, or \\host\share\a#b.jpg",
+        "is that so? yes #1",
+    ],
+)
+def test_paths_stay_whole(text: str) -> None:
+    assert without_tokens(text) == text

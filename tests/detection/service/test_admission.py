@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,15 @@ def test_a_name_that_only_a_proxy_knows_is_asked(
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     assert Admission.of([], [PREFIX]).may_ask(f"{PREFIX}/a.jpg")
+
+
+def test_an_address_that_is_encoded_many_times_costs_little() -> None:
+    admission = Admission.of([], ["http://127.0.0.1:9/ok"])
+    admission.check_url("http://127.0.0.1:9/ok/100%2525.jpg")
+    often = "http://127.0.0.1:9/ok/%" + "25" * 200_000 + "41.jpg"
+    wide = "http://127.0.0.1:9/ok/" + "%2525" * 100_000
+    admission.check_url(wide)
+    began = time.process_time()
+    with pytest.raises(RefusedError, match="percent-encoded many times over"):
+        admission.check_url(often)
+    assert time.process_time() - began < 0.5

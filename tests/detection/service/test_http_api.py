@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -321,7 +321,7 @@ def drip(line: socket.socket, seconds: float) -> None:
 def test_a_client_that_drips_is_left(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_api, "LIMIT_S", 0.3)
+    monkeypatch.setattr(http_api, "HEAD_S", 0.3)
     parts = urlsplit(desk.url)
     with (
         socket.create_connection((parts.hostname, parts.port), timeout=20) as line,
@@ -337,14 +337,61 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_there_are_only_so_many_connections(desk: Desk) -> None:
-    desk.server._slots = threading.BoundedSemaphore(1)
-    request = b"GET /task/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    parts = urlsplit(desk.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=20) as held:
-        held.sendall(b"GET /task/x")
-        wait_until(lambda: desk.raw(request) == b"")
-    wait_until(lambda: desk.raw(request).startswith(b"HTTP/1.0 404"))
+QUESTION = b"GET /task/x HTTP/1.1\r\nHost: localhost\r\n"
+
+
+def test_who_says_nothing_makes_room(
+    guarded: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_api, "_ROOM_S", 0.1)
+    guarded.server._slots = threading.BoundedSemaphore(3)
+    parts = urlsplit(guarded.url)
+    with ExitStack() as stack:
+        for _ in range(6):
+            line = socket.create_connection((parts.hostname, parts.port), timeout=20)
+            stack.enter_context(line).sendall(b"GET /task/x")
+        for _ in range(4):
+            assert guarded.get("/task/x", BEARER).status == 404
+
+
+def test_who_has_shown_a_token_keeps_its_connection(
+    guarded: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_api, "_ROOM_S", 0.1)
+    guarded.server._slots = threading.BoundedSemaphore(1)
+    parts = urlsplit(guarded.url)
+    head = f"POST {SUBMIT} HTTP/1.1\r\n" + "".join(
+        f"{name}: {value}\r\n"
+        for name, value in {**BEARER, "Content-Length": "2"}.items()
+    )
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as line:
+        line.sendall(f"{head}\r\n".encode())
+        wait_until(lambda: guarded.server._slots._value == 0)
+        wait_until(lambda: not guarded.server._strangers)
+        answer = guarded.get("/task/x", BEARER)
+        assert (answer.status, answer.error) == (
+            503,
+            "too many connections; try again later",
+        )
+        line.sendall(b"{}")
+        assert line.recv(1 << 16).startswith(b"HTTP/1.0 400")
+    wait_until(lambda: guarded.get("/task/x", BEARER).status == 404)
+
+
+def test_many_at_one_moment_are_all_answered(desk: Desk) -> None:
+    at_once = threading.Barrier(90)
+    statuses: list[bytes] = []
+
+    def submit() -> None:
+        at_once.wait()
+        statuses.append(desk.raw(QUESTION + b"\r\n").split(b"\r\n")[0])
+
+    threads = [threading.Thread(target=submit) for _ in range(90)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [b"HTTP/1.0 404 Not Found"] * 90
 
 
 def test_too_many_tasks_have_to_wait(
