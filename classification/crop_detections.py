@@ -33,10 +33,15 @@ from typing import TYPE_CHECKING
 from classification.artifacts import detections, image_contents, layout, step_log
 from classification.cropping import bulk, flags, orphans
 from classification.cropping.bulk import Job
-from classification.cropping.wanted import Detector, Rule, animal_categories
+from classification.cropping.wanted import (
+    UNKNOWN_DETECTOR,
+    Detector,
+    Rule,
+    animal_categories,
+    detector_of,
+)
 from classification.runtime import cli, progress, shards
 from classification.runtime.atomic import check_writable
-from classification.runtime.errors import ConfigurationError
 from classification.sharding import cluster
 from classification.sharding import flags as cluster_flags
 from classification.storage import flags as places_flags
@@ -45,7 +50,7 @@ from classification.storage import places
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from classification.artifacts.detections import DetectionsFile, Header
+    from classification.artifacts.detections import DetectionsFile
     from classification.artifacts.step_log import StepLog
     from classification.cropping.harvest import Settings
     from classification.runtime.shards import Shard
@@ -53,7 +58,6 @@ if TYPE_CHECKING:
     from classification.storage.places import Manner, Place, Places
 
 STEP = "crop_detections"
-_UNKNOWN_DETECTOR = "unknown"
 
 _logger = logging.getLogger(__name__)
 
@@ -176,10 +180,11 @@ def run(
     store = _open_store(options)
     boxes = detections.open_file(detections_json)
     contents = image_contents.find(detections_json)
+    detector = detector_of(boxes.header, options.detector_version)
     rule = Rule(
         categories=animal_categories(boxes.header.detection_categories),
         threshold=options.threshold,
-        suffix=_suffix(boxes.header, options.detector_version),
+        suffix=layout.inference_suffix(detector or UNKNOWN_DETECTOR),
     )
     log = _open_log(options)
     if not rule.categories:
@@ -213,18 +218,6 @@ def _open_store(options: Options) -> Places:
     if options.manner.keep is not None:
         check_writable(options.manner.keep)
     return places.open_places(options.places, manner=options.manner)
-
-
-def _suffix(header: Header, detector_version: str | None) -> str:
-    detector = header.info.get("detector")
-    if detector is None:
-        detector = detector_version or _UNKNOWN_DETECTOR
-    elif detector_version not in {None, detector}:
-        raise ConfigurationError(
-            f"--detector-version {detector_version} is not info.detector, {detector}; "
-            "leave the flag out to use the file's"
-        )
-    return layout.inference_suffix(str(detector))
 
 
 def _open_log(options: Options) -> StepLog:

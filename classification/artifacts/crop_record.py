@@ -89,9 +89,7 @@ class CropRecord(msgspec.Struct, frozen=True, kw_only=True):
     annotated: bool
 
 
-def difference(
-    found: CropRecord, wanted: CropRecord, *, geometry_counts: bool = True
-) -> str:
+def difference(found: CropRecord, wanted: CropRecord) -> str:
     """Say why a crop is not the one that is wanted; empty where it is.
 
     A digest that is None on one side does not count.
@@ -99,7 +97,6 @@ def difference(
     Args:
         found: the crop's own record.
         wanted: what it should be.
-        geometry_counts: compare how it was cut.
     """
     if found.image != wanted.image or _differ(found.image_digest, wanted.image_digest):
         return ANOTHER_IMAGE
@@ -107,9 +104,7 @@ def difference(
         return ANOTHER_BOX
     if _differ(found.detector_digest, wanted.detector_digest):
         return ANOTHER_DETECTOR
-    if geometry_counts and found.geometry != wanted.geometry:
-        return ANOTHER_GEOMETRY
-    return ""
+    return ANOTHER_GEOMETRY if found.geometry != wanted.geometry else ""
 
 
 def _differ(one: str | None, other: str | None) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from classification.runtime.errors import StorageError
 from classification.runtime.name_set import NameSet
+from classification.storage.local import Presence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,7 @@ class ExistingCrops:
                 enough where crops are asked for folder by folder.
         """
         self._root = os.fspath(crops_dir)
+        self._presence = Presence(crops_dir)
         self._folders_kept = folders_kept or _FOLDERS_KEPT
         self._folder_by_name: OrderedDict[str, _Folder] = OrderedDict()
 
@@ -47,15 +49,20 @@ class ExistingCrops:
         """Says whether the crop ``name``, relative to the crops folder, exists.
 
         Raises:
-            StorageError: it cannot be told; never taken for "no".
+            StorageError: it cannot be told, or the crops folder vanished; never taken
+                for "no".
         """
         folder_name, _, file_name = name.rpartition("/")
         folder = self._folder(folder_name)
         if folder.listing is None:
             folder.asked += 1
             if folder.asked <= _ASK_FIRST:
-                return _is_there(os.path.join(self._root, name))  # noqa: PTH118 - a Path costs more than the question
+                if _is_there(os.path.join(self._root, name)):  # noqa: PTH118 - a Path costs more than the question
+                    return True
+                self._presence.check()
+                return False
             folder.listing = list_names(os.path.join(self._root, folder_name))  # noqa: PTH118 - as above
+            self._presence.check()
         return file_name in folder.listing
 
     def _folder(self, name: str) -> _Folder:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
 
 from classification.artifacts import layout, predictions_info
 from classification.artifacts.layout import CropName
+from classification.cropping.wanted import Source
 from classification.runtime import scratch
-from classification.runtime.errors import StorageError
+from classification.runtime.errors import ArtifactError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from classification.runtime.contents import Contents
     from detection.records import ImageDetections
 
 
@@ -36,29 +39,64 @@ class ListedCrop(NamedTuple):
 
 
 def crops_of(
-    images: Iterable[ImageDetections],
+    images: Iterable[tuple[ImageDetections, Contents | None]],
     suffixes: Sequence[str],
-    exists: Callable[[str], bool],
+    misfit: Callable[[str, Source], str | None],
+    pass_over: Callable[[str, str], object],
+    *,
+    detector_digest: str | None = None,
 ) -> Iterator[ListedCrop]:
-    """Yields each box's crop that exists, in the order of the boxes.
+    """Yield each box's crop that exists, in the order of the boxes.
 
     Args:
-        images: boxes, in the order of their file.
+        images: boxes, in the order of their file, and what each image was when these were
+            found, or None.
         suffixes: what may stand at the end of a crop's name, preferred ones first;
-            the first that exists is taken.
-        exists: says whether there is a crop of that name.
+            the first that exists and is of the box is taken.
+        misfit: says why a crop is not of a box; None where there is no such crop.
+        pass_over: gets the name of a crop that is of another box, and why, where there is
+            none of this box.
+        detector_digest: of the detector that found the boxes, or None.
 
     Raises:
         ArtifactError: an image's name leads out of the crops folder.
     """
-    for number, image in enumerate(images):
+    for number, (image, contents) in enumerate(images):
         layout.checked_name(image.file, where=f"images[{number}].file")
         for index, detection in enumerate(image.detections or ()):
-            spellings = (str(CropName(image.file, index, end)) for end in suffixes)
-            found = next((name for name in spellings if exists(name)), None)
-            if found is not None:
-                box = predictions_info.digest_box(detection.bbox)
-                yield ListedCrop(found, box.hex())
+            source = Source(
+                image.file,
+                detection.bbox,
+                image.is_ground_truth,
+                contents.digest if contents else None,
+                None if image.is_ground_truth else detector_digest,
+            )
+            others = []
+            for end in suffixes:
+                name = str(CropName(image.file, index, end))
+                reason = misfit(name, source)
+                if reason == "":
+                    box = predictions_info.digest_box(detection.bbox)
+                    yield ListedCrop(name, box.hex())
+                    break
+                if reason:
+                    others.append((name, reason))
+            else:
+                for name, reason in others:
+                    pass_over(name, reason)
+
+
+def suffixes_below(folder: Path) -> set[str]:
+    """Return the ends of the names of all crops below a folder; see ``CropName.suffix``.
+
+    Raises:
+        StorageError: a folder cannot be listed.
+    """
+    suffixes = set()
+    for name in images_below(folder):
+        with suppress(ArtifactError):
+            suffixes.add(CropName.parse(name).suffix)
+    return suffixes
 
 
 def images_below(folder: Path) -> Iterator[str]:

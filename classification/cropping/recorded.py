@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from classification.artifacts import crop_record
 from classification.artifacts.crop_index import CropIndex, Entry
 from classification.cropping.existing import ExistingCrops
@@ -16,15 +18,23 @@ from classification.runtime.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from classification.cropping.wanted import Source
+
 
 class RecordedCrops:
-    """The crops of a folder: which there are, and what each was cut from."""
+    """The crops of a folder: which there are, and what each was cut from.
+
+    Attributes:
+        index: what is known of them without opening them.
+        silent: how many that ``misfit`` was asked for do not say what they were cut from.
+    """
 
     def __init__(
         self, crops_dir: Path, index: CropIndex, *, folders_kept: int | None = None
     ) -> None:
         """Take over an open index; call ``reading`` or ``filling`` instead."""
         self.index = index
+        self.silent = 0
         self._root = os.fspath(crops_dir)
         self._existing = ExistingCrops(crops_dir, folders_kept=folders_kept)
 
@@ -67,6 +77,27 @@ class RecordedCrops:
             entry = Entry(stamp, crop_record.read(Path(path)), None)
             self.index.add(name, entry)
         return entry
+
+    def misfit(self, name: str, source: Source) -> str | None:
+        """Say why a crop is not to be taken for that of a box.
+
+        How it was cut does not matter.
+
+        Returns:
+            The reason; empty where it is of the box, or says nothing; None where there is
+            no such crop.
+
+        Raises:
+            StorageError: it cannot be told whether there is one.
+        """
+        entry = self.find(name)
+        if entry is None:
+            return None
+        if entry.record is None:
+            self.silent += 1
+            return ""
+        wanted = msgspec.structs.replace(entry.record, **source._asdict())
+        return crop_record.difference(entry.record, wanted)
 
     def check_is_there(self) -> None:
         """See that the folder did not vanish since it was opened to be filled.

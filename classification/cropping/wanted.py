@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from classification.artifacts.layout import CropName
+from classification.runtime.errors import ConfigurationError
 from detection.records import ANIMAL
+
+UNKNOWN_DETECTOR = "unknown"
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from classification.artifacts.detections import Header
     from detection.boxes import Box
     from detection.records import Detection, ImageDetections
 
@@ -38,6 +42,24 @@ class Detector(NamedTuple):
 
     name: str
     digest: str = ""
+
+
+class Source(NamedTuple):
+    """What a box is of, as far as it is known; what a crop of it has to be cut from.
+
+    Attributes:
+        image: name of the image.
+        box: where, in fractions of it.
+        annotated: a person drew it.
+        image_digest: of the image in which it was found, or None.
+        detector_digest: of the model that found it, or None.
+    """
+
+    image: str
+    box: Box
+    annotated: bool = False
+    image_digest: str | None = None
+    detector_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +95,24 @@ class Rule:
 def animal_categories(names_by_id: Mapping[str, str]) -> frozenset[str]:
     """Returns the ids of the category ``animal``, the only one that is cropped."""
     return frozenset(id_ for id_, name in names_by_id.items() if name == ANIMAL)
+
+
+def detector_of(header: Header, named: str | None) -> str | None:
+    """Return the detector's name, of which crops have their ends; None where none is told.
+
+    Args:
+        header: of the file of boxes.
+        named: --detector-version, or None.
+
+    Raises:
+        ConfigurationError: both are told, and differ.
+    """
+    detector = header.info.get("detector")
+    if detector is None:
+        return named
+    if named not in {None, detector}:
+        raise ConfigurationError(
+            f"--detector-version {named} is not info.detector, {detector}; "
+            "leave the flag out to use the file's"
+        )
+    return str(detector)

@@ -18,6 +18,35 @@ MAX_BYTES = 1 << 28
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+class Presence:
+    """A folder that must not vanish while it is worked with."""
+
+    def __init__(self, root: Path) -> None:
+        """Note on which disk the folder is; one that is not there cannot vanish."""
+        self._root = root
+        self._device = _device_of(root)
+
+    def check(self) -> None:
+        """See that the folder is there, if it ever was; for when a file is missing.
+
+        Raises:
+            StorageError: it is gone, or its disk is, so that nothing is known of files.
+        """
+        if self._device is not None and _device_of(self._root) != self._device:
+            raise StorageError(
+                f"{self._root} vanished in the middle of the run; see that the folder and "
+                "its disk are there, and run the same again"
+            )
+
+
+def _device_of(folder: Path) -> int | None:
+    try:
+        status = folder.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev if stat.S_ISDIR(status.st_mode) else None
+
+
 class LocalStore(ImageStore):
     """A folder; names are paths relative to it, and none leads out of it.
 
@@ -28,14 +57,23 @@ class LocalStore(ImageStore):
     def __init__(self, root: Path) -> None:
         """Names the folder; it need not exist until something is read."""
         self.root = root
+        self._presence = Presence(root)
 
     def load(self, name: str) -> tuple[bytes, Stamp]:
         """Return the bytes of ``root/name``, and its stamp; see ``ImageStore.load``."""
-        return load_file(_inside(self.root, name))
+        try:
+            return load_file(_inside(self.root, name))
+        except ItemError:
+            self._presence.check()
+            raise
 
     def stamp(self, name: str) -> Stamp:
         """Return the stamp of ``root/name``; see ``ImageStore.stamp``."""
-        return stamp_file(_inside(self.root, name))
+        try:
+            return stamp_file(_inside(self.root, name))
+        except ItemError:
+            self._presence.check()
+            raise
 
     def exists(self, name: str) -> bool:
         """Says whether ``root/name`` is a file; see ``ImageStore.exists``."""

@@ -19,14 +19,18 @@ from torchvision import transforms
 from classification import merge_shards, run_classifier
 from classification.artifacts import (
     crop_record,
+    image_contents,
     label_index,
     predictions,
     predictions_info,
 )
 from classification.artifacts.crop_record import CropRecord, Geometry
+from classification.artifacts.layout import CropName
 from classification.artifacts.predictions_info import digest_box
+from classification.cropping.harvest import Settings, save_crop
 from classification.cropping.images import open_image
 from classification.modeling.onnx import OnnxClassifier
+from classification.runtime.contents import Contents
 from classification.runtime.journal import Journal
 from detection.boxes import Box
 from tests import classifiers, world
@@ -129,6 +133,137 @@ def test_d31_a_file_without_a_detector_has_crops_of_an_unknown_one(
     boxes = _detections(folder, {"a.jpg": 1})
     assert _run(model, "crops", "out.csv", "--detections_json", boxes) == 0
     assert list(_rows(folder / "out.csv")) == ["a.jpg___crop00_unknown.jpg"]
+
+
+@pytest.mark.parametrize("flag", [[], ["-v", "my model"]])
+def test_crops_of_a_detector_that_was_named_are_found(
+    folder: Path, model: Path, flag: list[str]
+) -> None:
+    _crop(folder, "a.jpg___crop00_my model.jpg")
+    boxes = _detections(folder, {"a.jpg": 1})
+    assert _run(model, "crops", "out.csv", "-d", boxes, *flag) == 0
+    assert list(_rows(folder / "out.csv")) == ["a.jpg___crop00_my model.jpg"]
+
+
+def test_crops_of_several_detectors_want_a_name(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "xy":
+        _crop(folder, f"a.jpg___crop00_{name}.jpg")
+    boxes = _detections(folder, {"a.jpg": 1})
+    assert _run(model, "crops", "out.csv", "-d", boxes) == 1
+    assert _last_line(capsys) == (
+        f"error: {boxes} names no detector (info.detector), and crops holds crops of x, y; "
+        "--detector-version says which to take"
+    )
+    assert _run(model, "crops", "out.csv", "-d", boxes, "-v", "y") == 0
+    assert list(_rows(folder / "out.csv")) == ["a.jpg___crop00_y.jpg"]
+
+
+def test_a_detector_that_the_file_contradicts_is_refused(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _crop(folder, "a.jpg___crop00_x.jpg")
+    boxes = _detections(folder, {"a.jpg": 1}, detector=DETECTOR)
+    assert _run(model, "crops", "out.csv", "-d", boxes, "-v", "x") == 1
+    assert f"--detector-version x is not info.detector, {DETECTOR}" in _last_line(
+        capsys
+    )
+
+
+def _cut(folder: Path, name: str, **source: object) -> None:
+    """Writes a crop that says what it was cut from."""
+    record = CropRecord(
+        **{
+            "image": CropName.parse(name).image,
+            "image_digest": "of image",
+            "box": Box(0.1, 0.1, 0.2, 0.2),
+            "geometry": Settings().geometry,
+            "detector": DETECTOR,
+            "detector_digest": "of detector",
+            "annotated": False,
+            **source,
+        }  # type: ignore[arg-type]  # each test's own
+    )
+    save_crop(folder / "crops" / name, world.photograph(30, 20), record)
+
+
+def test_crops_of_another_box_are_passed_over_and_listed(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"a.jpg___crop{n:02d}_{DETECTOR}.jpg" for n in range(4)]
+    boxes = _detections(folder, {"a.jpg": 4}, detector=DETECTOR)
+    (box, *_) = json.loads(boxes.read_text())["images"][0]["detections"]
+    bbox = Box(*box["bbox"])
+    _cut(folder, names[0], box=bbox)
+    _cut(folder, names[1], box=Box(0.5, 0.5, 0.1, 0.1))
+    _cut(folder, names[2], box=bbox, image="b.jpg")
+    _crop(folder, names[3])
+    assert _run(model, "crops", "out.csv", "-d", boxes) == 0
+    assert list(_rows(folder / "out.csv")) == [names[0], names[3]]
+    said = capsys.readouterr().err
+    assert "1 crops do not say what they were cut from" in said
+    assert (
+        "2 crops classified, 0 failed; 2 crops passed over (1 x cut from another box, "
+        "1 x cut from another image): run the detector, then crop_detections, again; "
+        "wrote out.csv; " in said
+    )
+    log = _log(folder)
+    assert log["counts"]["crops_passed_over"] == 2
+    assert log["crops_passed_over"] == [
+        {"item": names[1], "reason": "cut from another box"},
+        {"item": names[2], "reason": "cut from another image"},
+    ]
+
+
+def test_crops_of_another_detector_or_image_are_passed_over_where_both_sides_know(
+    folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"a.jpg___crop00_{DETECTOR}.jpg"
+    boxes = _detections(folder, {"a.jpg": 1}, detector=DETECTOR)
+    (box,) = json.loads(boxes.read_text())["images"][0]["detections"]
+    _cut(folder, name, box=Box(*box["bbox"]))
+    assert _run(model, "crops", "out.csv", "-d", boxes) == 0
+    for detector, image, reason in (
+        ("of detector", "of image", ""),
+        ("of another", "of image", "of a box of another detector"),
+        ("of detector", "of another", "cut from another image"),
+    ):
+        found = [("a.jpg", Contents(image, None))]
+        image_contents.tell(boxes, detector, found)
+        assert _run(model, "crops", "new.csv", "-d", boxes) == bool(reason)
+        if reason:
+            assert f"1 crops passed over (1 x {reason}): run " in _last_line(capsys)
+    image_contents.tell(boxes, "", [])
+    assert _run(model, "crops", "new.csv", "-d", boxes) == 0
+
+
+def test_a_crops_folder_that_vanishes_is_no_success(
+    folder: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(6):
+        _crop(folder, f"{number}.jpg", number)
+    append = Journal.append
+
+    def vanish(self: Journal, records: Any) -> None:  # noqa: ANN401 - as append's
+        append(self, records)
+        if (folder / "crops").exists():
+            (folder / "crops").rename(folder / "elsewhere")
+
+    monkeypatch.setattr(Journal, "append", vanish)
+    line = (model, "crops", "out.csv", "--batch-size", 1, "--num-workers", 1)
+    assert _run(*line) == 1
+    assert _last_line(capsys).startswith(
+        "error: crops vanished in the middle of the run"
+    )
+    assert not (folder / "out.csv").exists()
+    monkeypatch.setattr(Journal, "append", append)
+    (folder / "elsewhere").rename(folder / "crops")
+    assert _run(*line) == 0
+    assert len(_rows(folder / "out.csv")) == 6
 
 
 def test_d31_absolute_names_are_refused(

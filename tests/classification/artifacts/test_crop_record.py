@@ -207,10 +207,3 @@ def test_what_differs_is_named(case: Case) -> None:
 def test_a_retrained_detector_is_another() -> None:
     one, other = changed(detector_digest="x"), changed(detector_digest="y")
     assert crop_record.difference(one, other) == crop_record.ANOTHER_DETECTOR
-
-
-def test_how_a_crop_was_cut_may_be_left_out() -> None:
-    other = changed(
-        geometry=Geometry(shape="rectangle", jpeg_quality=75, ignore_exif=False)
-    )
-    assert not crop_record.difference(other, RECORD, geometry_counts=False)

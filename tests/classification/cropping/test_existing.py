@@ -92,3 +92,19 @@ def test_d10_an_error_is_not_taken_for_an_absence(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(StorageError, match=r"cannot look for .*/loop/1\.jpg: "):
         _ = "loop/1.jpg" in ExistingCrops(tmp_path)
+
+
+@pytest.mark.parametrize("asked_first", [0, 100])
+def test_a_folder_that_vanishes_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_first: int
+) -> None:
+    monkeypatch.setattr(existing, "_ASK_FIRST", asked_first)
+    root = tmp_path / "crops"
+    assert "a/1.jpg" not in ExistingCrops(root)  # it never was there
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "1.jpg").touch()
+    crops = ExistingCrops(root)
+    assert "b/1.jpg" not in crops
+    root.rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"crops vanished in the middle"):
+        _ = "a/1.jpg" in crops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,14 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classification.artifacts.predictions_info import digest_box
-from classification.cropping.listing import CropList, ListedCrop, crops_of, images_below
+from classification.cropping.listing import (
+    CropList,
+    ListedCrop,
+    crops_of,
+    images_below,
+    suffixes_below,
+)
+from classification.cropping.wanted import Source
+from classification.runtime.contents import Contents
 from classification.runtime.errors import ArtifactError, StorageError
 from detection.boxes import Box
 from detection.records import Detection, ImageDetections
 from tests.disk import largest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -28,6 +37,76 @@ def _image(file: str, boxes: int) -> ImageDetections:
     return ImageDetections(file=file, detections=(box,) * boxes)
 
 
+def _crops_of(
+    images: Sequence[ImageDetections],
+    suffixes: Sequence[str],
+    existing: Collection[str],
+    others: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    passed_over: dict[str, str] = {}
+    found = crops_of(
+        ((image, None) for image in images),
+        suffixes,
+        lambda name, _: others.get(name, "" if name in existing else None),
+        passed_over.__setitem__,
+    )
+    names = [crop.name for crop in found]
+    assert passed_over.items() <= others.items()
+    assert len(passed_over) == len(others)
+    return names
+
+
+def test_a_crop_of_another_box_is_passed_over_unless_another_spelling_is_right() -> (
+    None
+):
+    right = {"a.jpg___crop00_mdv4.1.jpg", "a.jpg___crop02_md_v4.jpg"}
+    other = {"a.jpg___crop01_md_v4.jpg": "why", "a.jpg___crop01.jpg": "why not"}
+    suffixes = ["md_v4", "mdv4.1", ""]
+    assert _crops_of([_image("a.jpg", 3)], suffixes, right, other) == sorted(right)
+    seen: list[str] = []
+    both = {"a.jpg___crop00_md_v4.jpg": "why"}
+    found = crops_of(
+        [(_image("a.jpg", 1), None)],
+        suffixes,
+        lambda name, _: both.get(name, "" if name in right else None),
+        lambda name, _: seen.append(name),
+    )
+    (crop,) = found
+    assert crop == ("a.jpg___crop00_mdv4.1.jpg", digest_box(BOX).hex())
+    assert seen == []
+
+
+def test_what_a_crop_has_to_be_cut_from_is_asked_of_each() -> None:
+    asked: list[Source] = []
+    drawn = ImageDetections("b.jpg", _image("", 1).detections, is_ground_truth=True)
+    images = [
+        (_image("a.jpg", 1), Contents("digest of a", None)),
+        (drawn, None),
+    ]
+    list(
+        crops_of(
+            images,
+            [""],
+            lambda _, source: asked.append(source),
+            print,
+            detector_digest="digest of d",
+        )
+    )
+    box = Box(0.1, 0.1, 0.2, 0.2)
+    assert asked == [
+        Source("a.jpg", box, False, "digest of a", "digest of d"),
+        Source("b.jpg", box, True, None, None),
+    ]
+
+
+def test_the_ends_of_crops_below_a_folder(tmp_path: Path) -> None:
+    names = ("a.jpg___crop00_x.jpg", "b/a.jpg___crop01.jpg", "c.jpg", "a___cropx_y.jpg")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert suffixes_below(tmp_path) == {"x", ""}
+
+
 def test_crops_of_all_boxes_in_order() -> None:
     existing = {
         "b.jpg___crop01_md.jpg",
@@ -35,9 +114,8 @@ def test_crops_of_all_boxes_in_order() -> None:
         "a.jpg___crop00_md.jpg",
     }
     images = [_image("b.jpg", 101), ImageDetections(file="c.jpg"), _image("a.jpg", 1)]
-    found = list(crops_of(images, ["md"], existing.__contains__))
-    assert {crop.box for crop in found} == {digest_box(BOX).hex()}
-    assert [crop.name for crop in found] == [
+    found = list(_crops_of(images, ["md"], existing))
+    assert found == [
         "b.jpg___crop01_md.jpg",
         "b.jpg___crop100_md.jpg",
         "a.jpg___crop00_md.jpg",
@@ -51,10 +129,8 @@ def test_d32_historic_spellings_are_found() -> None:
         "a.jpg___crop01_mdv4.1.jpg",
         "a.jpg___crop02.jpg",
     }
-    found = crops_of(
-        [_image("a.jpg", 4)], ["md_v4", "mdv4.1", ""], existing.__contains__
-    )
-    assert [crop.name for crop in found] == [
+    found = _crops_of([_image("a.jpg", 4)], ["md_v4", "mdv4.1", ""], existing)
+    assert found == [
         "a.jpg___crop00_md_v4.jpg",
         "a.jpg___crop01_mdv4.1.jpg",
         "a.jpg___crop02.jpg",
@@ -64,7 +140,7 @@ def test_d32_historic_spellings_are_found() -> None:
 @pytest.mark.parametrize("name", ["/a.jpg", "../a.jpg", "a\\b.jpg"])
 def test_names_stay_below_the_folder(name: str) -> None:
     with pytest.raises(ArtifactError, match=r"^images\[1\]\.file: "):
-        list(crops_of([_image("a.jpg", 1), _image(name, 1)], ["md"], lambda _: True))
+        _crops_of([_image("a.jpg", 1), _image(name, 1)], ["md"], ())
 
 
 def test_images_below(tmp_path: Path) -> None:

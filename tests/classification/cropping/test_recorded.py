@@ -10,6 +10,7 @@ from classification.artifacts import crop_index, crop_record
 from classification.artifacts.crop_record import CropRecord, Geometry
 from classification.cropping.harvest import save_crop
 from classification.cropping.recorded import RecordedCrops
+from classification.cropping.wanted import Source
 from classification.runtime.errors import StorageError
 from detection.boxes import Box
 from tests.world import photograph, save_jpeg
@@ -81,3 +82,21 @@ def test_a_folder_that_vanishes_while_it_is_filled_is_no_success(
         crops_dir.mkdir()  # as the next crop would
         with pytest.raises(StorageError, match=r"crops vanished while"):
             crops.check_is_there()
+
+
+def test_a_crop_is_taken_for_that_of_its_own_box_alone(tmp_path: Path) -> None:
+    save_crop(tmp_path / "a.jpg___crop00.jpg", photograph(20, 20), RECORD)
+    save_jpeg(tmp_path / "b.jpg___crop00.jpg", photograph(20, 20))
+    own = Source("a.jpg", RECORD.box, annotated=True)
+    with RecordedCrops.reading(tmp_path) as crops:
+        assert crops.misfit("a.jpg___crop00.jpg", own) == ""
+        assert crops.misfit("b.jpg___crop00.jpg", own) == ""
+        assert crops.misfit("c.jpg___crop00.jpg", own) is None
+        for other, reason in (
+            (own._replace(image="b.jpg"), crop_record.ANOTHER_IMAGE),
+            (own._replace(image_digest="1" * 32), crop_record.ANOTHER_IMAGE),
+            (own._replace(box=Box(0, 0, 1, 1)), crop_record.ANOTHER_BOX),
+            (own._replace(annotated=False), crop_record.ANOTHER_BOX),
+        ):
+            assert crops.misfit("a.jpg___crop00.jpg", other) == reason
+        assert crops.silent == 1

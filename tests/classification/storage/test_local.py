@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from classification.runtime.errors import ItemError
+from classification.runtime.errors import AbsentError, ItemError, StorageError
 from classification.storage import local
 from classification.storage.local import LocalStore, read_file
 
@@ -86,3 +86,22 @@ def test_a_stamp_changes_when_a_file_is_replaced(tmp_path: Path) -> None:
     for name, reason in (("b.jpg", "no such file"), ("../b.jpg", "leaves its folder")):
         with pytest.raises(ItemError, match=reason):
             store.stamp(name)
+
+
+def test_a_folder_that_vanishes_is_no_missing_image(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    assert LocalStore(root).exists("a.jpg") is False  # it never was there
+    root.mkdir()
+    (root / "a.jpg").write_bytes(b"data")
+    store = LocalStore(root)
+    with pytest.raises(AbsentError):
+        store.read("b.jpg")
+    root.rename(tmp_path / "elsewhere")
+    for ask in (store.read, store.stamp):
+        with pytest.raises(StorageError, match=r"images vanished in the middle"):
+            ask("a.jpg")
+    root.touch()
+    with pytest.raises(StorageError, match=r"images vanished in the middle"):
+        store.read("a.jpg")
+    with pytest.raises(AbsentError):
+        LocalStore(root).read("a.jpg")
