@@ -264,7 +264,7 @@ def _add_detecting(parser: argparse.ArgumentParser) -> None:
     add(
         "--trust-model",
         action="store_true",
-        help="load a .pt detector, which may run any code that is in it",
+        help="load a detector that may run any code: a .pt, or operations of others",
     )
     _add_resuming(group)
     _add_service(parser)

@@ -140,7 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--trust-model",
         action="store_true",
-        help="load a .pt model, which may run any code that is in it",
+        help="load a model that may run any code: a .pt, or operations of others",
     )
     _add_limits(parser)
     _add_listening(parser)

@@ -208,7 +208,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add(
         "--trust-model",
         action="store_true",
-        help="load a .pt model, which may run any code that is in it",
+        help="load a model that may run any code: a .pt, or operations of others",
     )
     add(
         "--class_mapping_filename",

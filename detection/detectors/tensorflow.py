@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from classification.runtime.errors import MissingExtraError, ModelError
 from classification.runtime.parallel import cores
-from detection.detectors import Prepared
+from detection.detectors import Prepared, frozen_graph
 from detection.detectors.letterbox import rounded_box
 from detection.records import MEGADETECTOR_CATEGORIES, Detection
 
@@ -97,8 +97,10 @@ def load(model: ModelFile, options: Options) -> FrozenGraphDetector:
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
-        ModelError: the file is damaged, or a graph with other tensors.
+        ModelError: the file is damaged, a graph with other tensors, or one with
+            operations of other programs that is not trusted.
     """
+    frozen_graph.check(model.path, trust=options.trust_model)
     try:
         import tensorflow  # noqa: ICN001, PLC0415 - an extra, named in full
     except ImportError as error:

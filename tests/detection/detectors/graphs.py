@@ -138,3 +138,19 @@ def save(
     helper.set_model_props(model, dict(properties or {}))
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def message(number: int, payload: bytes) -> bytes:
+    """Encodes a field of a protocol buffer that holds a text or a message."""
+    size, length = len(payload), bytearray()
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + payload
+
+
+def frozen(*operations: str) -> bytes:
+    """Encodes a TensorFlow graph of nodes without inputs and attributes."""
+    return b"".join(
+        message(1, message(1, b"node") + message(2, one.encode())) for one in operations
+    )
