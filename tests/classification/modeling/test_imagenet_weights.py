@@ -160,14 +160,17 @@ def test_a_mirror(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert web.asked == ["/mirror/b.pth"]
 
 
-def test_without_a_published_hash_it_is_said_what_came(
-    caplog: pytest.LogCaptureFixture,
+def test_without_a_published_hash_what_came_first_is_kept(
+    cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    path = cache / "b.safetensors"
     with serving(Reply(DATA)) as web:
         file = WebFile(url=f"{web.url}/b", name="b.safetensors", sha256="")
         imagenet_weights.fetched(file)
         imagenet_weights.fetched(file)
     (message,) = caplog.messages
-    assert message == (
-        f"b.safetensors: no hash of it is published; what came has the SHA-256 {SHA256}"
-    )
+    assert "no SHA-256 of it is published" in message
+    assert (cache / f"{path.name}.sha256").read_text() == f"{SHA256}  {path.name}\n"
+    path.write_bytes(b"another file")
+    with pytest.raises(StorageError, match="is not the file that came first"):
+        imagenet_weights.fetched(file)
