@@ -2,7 +2,8 @@
 
 Reads:
   OUTPUT_DIR/queried_images.json of json_validator (or --queried-images-json)
-  the detection cache and the crops of detect_and_crop
+  the detection cache and the crops of detect_and_crop; a crop that was cut from another
+  box or image than these tell is left out
   the metadata store of import_metadata, with --megadb
 Writes into OUTPUT_DIR, with --mode csv:
   classification_ds.csv           one row for each crop
@@ -38,7 +39,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from classification.artifacts import (
     crops_left_out,
@@ -51,7 +52,8 @@ from classification.artifacts import (
     step_log,
 )
 from classification.cropping.cached_animals import CachedAnimals
-from classification.cropping.existing import ExistingCrops
+from classification.cropping.recorded import RecordedCrops
+from classification.cropping.wanted import Source
 from classification.dataset import counting, rows
 from classification.dataset.counts import Fractions
 from classification.megadb import spanning
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from classification.dataset.counting import Crops
     from classification.dataset.splitting import Choice
     from classification.megadb.spanning import Spanning
+    from detection.boxes import Box
 
 STEP = "create_classification_dataset"
 CSV, SPLITS = "csv", "splits"
@@ -91,6 +94,10 @@ _WAY_OUT_BY_REASON = {
     rows.NOT_DETECTED: "detect_and_crop --run-detector finds boxes; ",
     rows.NOT_CONFIDENT: "--threshold says how sure is enough; ",
 }
+
+_Digests: TypeAlias = tuple[str | None, str | None]  # of an image, and of its detector
+_NOT_KNOWN: _Digests = (None, None)
+_WAY_OUT_OF_OTHERS = "detect_and_crop cuts crops of something else anew; "
 
 _logger = logging.getLogger(__name__)
 
@@ -385,8 +392,10 @@ def _say_csv(path: Path, listed: Path, labels: Sequence[str], log: StepLog) -> N
     why = "; ".join(f"{-count} x {reason}" for count, reason in reasons)
     if log.extra["labels_dropped"]:
         _logger.info("--min-locs drops %s", ", ".join(log.extra["labels_dropped"]))
+    others = any(reason.startswith(rows.OTHER_CROP) for _, reason in reasons)
     if not crops:
         way_out = _WAY_OUT_BY_REASON.get(reasons[0][1], "") if reasons else ""
+        way_out += _WAY_OUT_OF_OTHERS if others else ""
         raise ConfigurationError(
             f"{path}: no crop is left: {why or 'no image was queried'}; {way_out}"
             f"{listed} lists each"
@@ -397,7 +406,7 @@ def _say_csv(path: Path, listed: Path, labels: Sequence[str], log: StepLog) -> N
         crops,
         len(labels),
         listed,
-        why or "nothing",
+        why + f" ({_WAY_OUT_OF_OTHERS.rstrip('; ')})" if others else why or "nothing",
     )
 
 
@@ -426,21 +435,42 @@ def _own_rows(
     sources: Sources, leave_out: Callable[[LeftOut], None]
 ) -> Iterator[CropRow]:
     file = queried_images.open_file(sources.queried_images)
-    crops = ExistingCrops(sources.crops_dir, folders_kept=_FOLDERS)
     cached = CachedAnimals(
         sources.cache_dir, sources.detector_version, threshold=sources.threshold
     )
     shown = progress.track(file.images(), total=file.image_count, unit="images")
-    for name, image in shown:
-        found = None if image.boxes is not None else cached.of(name, image.dataset)
-        try:
-            taken = rows.take(name, image, found, suffix=cached.suffix, crops=crops)
-        except ArtifactError:
-            with in_file(sources.queried_images):
-                raise
-        for item in taken.left_out:
-            leave_out(item)
-        yield from taken.rows
+    with RecordedCrops.reading(sources.crops_dir, folders_kept=_FOLDERS) as crops:
+        for name, image in shown:
+            found, digests = None, _NOT_KNOWN
+            if image.boxes is None:
+                found = cached.of(name, image.dataset)
+                digests = cached.digests_of(name, image.dataset)
+            misfit = _judge(crops, name, digests)
+            try:
+                taken = rows.take(
+                    name, image, found, suffix=cached.suffix, misfit=misfit
+                )
+            except ArtifactError:
+                with in_file(sources.queried_images):
+                    raise
+            for item in taken.left_out:
+                leave_out(item)
+            yield from taken.rows
+        if crops.silent:
+            _logger.info(
+                "%d crops do not say what they were cut from, and are taken for those of "
+                "the boxes",
+                crops.silent,
+            )
+
+
+def _judge(
+    crops: RecordedCrops, image: str, digests: _Digests
+) -> Callable[[str, Box, bool], str | None]:
+    """Return what says why a crop is not of a box of an image; see ``rows.take``."""
+    return lambda crop, box, drawn: crops.misfit(
+        crop, Source(image, box, drawn, *digests)
+    )
 
 
 def _kept_rows(

@@ -14,13 +14,13 @@ from classification.artifacts.dataset_csv import (
 from classification.artifacts.layout import CropName
 from classification.artifacts.left_out import LeftOut
 from classification.runtime.errors import ArtifactError
+from detection.boxes import Box
 from detection.records import ANIMAL
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from classification.artifacts.queried_images import QueriedImage
-    from classification.runtime.name_set import Names
 
 NOT_DETECTED = "the detection cache does not have it"
 DETECTOR_FAILED = "the detector failed"
@@ -28,11 +28,12 @@ NOT_CONFIDENT = "no animal is sure enough"
 NOT_DRAWN = "people drew boxes, but of no animal"
 NO_LABEL = "it has no label"
 NO_CROP = "the crop is missing"
+OTHER_CROP = "the crop is"  # cut from another box, say
 AT_FEW_LOCATIONS = "its label is at fewer locations than --min-locs"
 AT_TEST_LOCATION = "it is at a test location of the test set that is taken over"
 
-# Position of a box in its image's list, and its confidence.
-Box: TypeAlias = tuple[int, float]
+# Position of a box in its image's list, its confidence, and where it is.
+FoundBox: TypeAlias = tuple[int, float, Box]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,21 @@ class Taken:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def drawn_boxes(image: QueriedImage) -> tuple[Box, ...]:
+def drawn_boxes(image: QueriedImage) -> tuple[FoundBox, ...]:
     """Returns the animals that people drew, with the confidence 1."""
     boxes = enumerate(image.boxes or ())
-    return tuple((i, 1.0) for i, box in boxes if box.category == ANIMAL)
+    return tuple((i, 1.0, box.bbox) for i, box in boxes if box.category == ANIMAL)
 
 
 def take(
     name: str,
     image: QueriedImage,
-    found: tuple[Box, ...] | str | None,
+    found: tuple[FoundBox, ...] | str | None,
     *,
     suffix: str,
-    crops: Names,
+    misfit: Callable[[str, Box, bool], str | None],
 ) -> Taken:
-    """Returns the crops of an image that are there.
+    """Returns the crops of an image that are there, and are of its boxes.
 
     Args:
         name: of the image.
@@ -70,7 +71,8 @@ def take(
         found: animals that a detector is sure enough of; a text where it failed, which
             says why; None where it was not asked. Not used where people drew the boxes.
         suffix: end of the names of crops from a detector's boxes.
-        crops: names of the crops that exist.
+        misfit: is given the name of a crop, its box, and whether people drew that; says
+            why the crop is of something else; None where there is none.
 
     Raises:
         ArtifactError: a label is empty, holds a comma, or is reserved.
@@ -82,9 +84,10 @@ def take(
     label = _label_of(name, image)
     location = image.location or UNKNOWN_LOCATION
     rows, missing = [], []
-    for index, confidence in boxes:
+    for index, confidence, box in boxes:
         crop = str(CropName(name, index, "" if drawn else suffix))
-        if crop in crops:
+        reason = misfit(crop, box, drawn)
+        if reason == "":
             rows.append(
                 CropRow(
                     crop,
@@ -96,11 +99,12 @@ def take(
                 )
             )
         else:
-            missing.append(LeftOut(CROP, crop, NO_CROP))
+            why = NO_CROP if reason is None else f"{OTHER_CROP} {reason}"
+            missing.append(LeftOut(CROP, crop, why))
     return Taken(tuple(rows), tuple(missing))
 
 
-def _why_not(image: QueriedImage, found: tuple[Box, ...] | str | None) -> str:
+def _why_not(image: QueriedImage, found: tuple[FoundBox, ...] | str | None) -> str:
     """Says why an image gives nothing."""
     if not image.labels:
         return NO_LABEL

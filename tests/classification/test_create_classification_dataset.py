@@ -9,16 +9,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from classification import create_classification_dataset
-from classification.artifacts import dataset_csv, splits
+from classification.artifacts import dataset_csv, image_contents, splits
+from classification.artifacts.crop_record import CropRecord
 from classification.artifacts.dataset_csv import CropRow
 from classification.artifacts.splits import Location, Splits
 from classification.cropping.cached_animals import CachedAnimals
 from classification.cropping.existing import ExistingCrops
+from classification.cropping.harvest import Settings, save_crop
+from classification.cropping.recorded import RecordedCrops
+from classification.runtime.contents import Contents
+from detection.boxes import Box
 from tests import world
 from tests.commands import ROOT
+from tests.world import photograph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,6 +206,84 @@ def test_d64_a_label_that_is_another_column_is_refused(
     assert run(CSV) == 1
     line = error_of(capsys)
     assert f"queried_images.json: d/x/002.jpg.label: the label '{label}': res" in line
+    assert not (base / "run/classification_ds.csv").exists()
+
+
+def cut(base: Path, number: int, **source: Any) -> str:  # noqa: ANN401 - each field's own
+    """Writes a crop that says what it was cut from; returns its name."""
+    image = f"d/x/{number:03}.jpg"
+    record = CropRecord(
+        image=image,
+        image_digest="ab" * 16,
+        box=Box(0, 0, 0.5, 0.5),
+        geometry=Settings().geometry,
+        detector="mdv4.1",
+        detector_digest="one",
+        annotated=False,
+    )
+    name = f"{image}___crop01_mdv4.1.jpg"
+    record = msgspec.structs.replace(record, **source)
+    save_crop(base / "crops" / name, photograph(20, 20), record)
+    return name
+
+
+def test_crops_of_another_box_image_or_detector_are_left_out(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut(base, 0)
+    others = [
+        (cut(base, 1, box=Box(0, 0, 0.5, 0.25)), "cut from another box"),
+        (cut(base, 2, image="d/x/001.jpg"), "cut from another image"),
+    ]
+    by_digest = [
+        (cut(base, 3, image_digest="11" * 16), "cut from another image"),
+        (cut(base, 4, detector_digest="two"), "of a box of another detector"),
+    ]
+
+    def expected(*found: tuple[str, str]) -> list[tuple[str, str, str]]:
+        rows = [("crop", name, f"the crop is {why}") for name, why in found]
+        return sorted([*rows, *LEFT_OUT], key=lambda item: item[1])
+
+    assert run(CSV) == 0
+    assert sorted(left_out(base), key=lambda item: item[1]) == expected(*others)
+    said = capsys.readouterr().err
+    assert "27 crops do not say what they were cut from" in said
+    assert "1 x the crop is cut from another box" in said
+    assert "(detect_and_crop cuts crops of something else anew)" in said
+    known = [(f"x/00{number}.jpg", Contents("ab" * 16, None)) for number in range(5)]
+    image_contents.tell(base / "mdcache/v4.1/d.json", "one", known)
+    assert run(CSV) == 0
+    assert sorted(left_out(base), key=lambda item: item[1]) == expected(
+        *others, *by_digest
+    )
+
+
+def test_where_all_crops_are_of_something_else_the_way_out_is_said(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4 * LOCATIONS):
+        cut(base, number, box=Box(0, 0, 1, 1))
+    assert run(CSV) == 1
+    line = error_of(capsys)
+    assert "no crop is left: " in line
+    assert "detect_and_crop cuts crops of something else anew" in line
+
+
+def test_a_crops_folder_that_vanishes_is_no_success(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    misfit, asked = RecordedCrops.misfit, 0
+
+    def vanish(self: RecordedCrops, *words: Any) -> str | None:  # noqa: ANN401 - as its
+        nonlocal asked
+        asked += 1
+        if asked == 10:
+            (base / "crops").rename(base / "elsewhere")
+        return misfit(self, *words)
+
+    monkeypatch.setattr(RecordedCrops, "misfit", vanish)
+    assert run(CSV) == 1
+    assert "crops vanished in the middle of the run" in error_of(capsys)
     assert not (base / "run/classification_ds.csv").exists()
 
 

@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from classification.artifacts import image_contents
 from classification.cropping.cached_animals import CachedAnimals, FoundBoxes
+from classification.runtime.contents import Contents, digest
 from classification.runtime.errors import ArtifactError, ConfigurationError
+from detection.boxes import Box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+BOX = Box(0, 0, 0.5, 0.5)
 CATEGORIES = {"1": "animal", "2": "person"}
 
 
@@ -34,7 +38,12 @@ def write_cache(
 def test_what_was_added_is_found() -> None:
     found = FoundBoxes()
     assert found.of("a") is None
-    boxes = {f"{i}.jpg": tuple((j, j / 8) for j in range(i % 4)) for i in range(50)}
+    boxes = {
+        f"{i}.jpg": tuple(
+            (j, j / 8, Box(i / 64, j / 64, 1 / 3, 0.1)) for j in range(i % 4)
+        )
+        for i in range(50)
+    }
     for name, own in boxes.items():
         found.add(name, own)
     found.add("failed.jpg", (), "truncated")
@@ -47,7 +56,7 @@ def test_sure_animals_keep_their_place_in_the_list(tmp_path: Path) -> None:
     boxes = [box(0.1), box(0.8), box(0.9, "2"), box(0.95)]
     write_cache(tmp_path / "v4.1/d.json", [{"file": "a.jpg", "detections": boxes}])
     cached = CachedAnimals(tmp_path, None, threshold=0.8)
-    assert cached.of("d/a.jpg", "d") == ((1, 0.8), (3, 0.95))
+    assert cached.of("d/a.jpg", "d") == ((1, 0.8, BOX), (3, 0.95, BOX))
     assert cached.of("d/b.jpg", "d") is None
     assert cached.suffix == "mdv4.1"
 
@@ -70,8 +79,8 @@ def test_d29_ids_of_categories_may_differ_between_datasets(tmp_path: Path) -> No
     write_cache(tmp_path / "v4.1/d.json", [image])
     write_cache(tmp_path / "v4.1/e.json", [image], {"1": "person", "2": "animal"})
     cached = CachedAnimals(tmp_path, "4.1", threshold=0.8)
-    assert cached.of("d/a.jpg", "d") == ((0, 0.9),)
-    assert cached.of("e/a.jpg", "e") == ((1, 0.9),)
+    assert cached.of("d/a.jpg", "d") == ((0, 0.9, BOX),)
+    assert cached.of("e/a.jpg", "e") == ((1, 0.9, BOX),)
 
 
 def test_a_dataset_without_a_file_has_nothing(
@@ -117,3 +126,22 @@ def test_no_cache_at_all() -> None:
         ConfigurationError, match=r"nobody drew boxes of d/a\.jpg; --det"
     ):
         CachedAnimals(None, None, threshold=0).of("d/a.jpg", "d")
+
+
+def test_what_is_known_of_image_and_detector(tmp_path: Path) -> None:
+    images = [{"file": f"{n}.jpg", "detections": [box(0.9)]} for n in range(3)]
+    write_cache(tmp_path / "v4.1/d.json", images)
+    one = digest(b"one")
+    image_contents.tell(
+        tmp_path / "v4.1/d.json", "detector", [("1.jpg", Contents(one, None))]
+    )
+    write_cache(tmp_path / "v4.1/e.json", images)
+    cached = CachedAnimals(tmp_path, "4.1", threshold=0.8)
+    for name, known in (
+        ("d/0.jpg", (None, "detector")),
+        ("d/1.jpg", (one, "detector")),
+        ("d/3.jpg", (None, "detector")),
+        ("e/1.jpg", (None, None)),
+    ):
+        cached.of(name, name[0])
+        assert cached.digests_of(name, name[0]) == known
