@@ -360,7 +360,7 @@ def run(paths: Paths, *, options: Options) -> None:
             log.extra["num_new_downloads"] = store.fetched
             if options.shard is None:
                 remove = options.remove_orphans
-                orphans.report(paths.crops_dir, given, crops, log, remove=remove)
+                orphans.report(place, given, crops, log, remove=remove)
             elif options.remove_orphans:
                 _logger.info("--remove-orphans: the run without --shard deletes them")
         _finish(paths, options, log)

@@ -156,18 +156,28 @@ def cut_missing(
 
 
 class Given:
-    """The names of a run's images and crops, in eight bytes each."""
+    """The images and crops of a run, in eight bytes each.
+
+    Attributes:
+        images: their names, folded.
+        crops: names of those that are wanted, folded.
+        detectors: digests of the detectors of these boxes, by name; empty text where one
+            is not known, and for people.
+    """
 
     def __init__(self) -> None:
         """Begin with none."""
         self.images, self.crops = NameSet(), NameSet()
+        self.detectors: dict[str, set[str]] = {}
 
     def noting(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield jobs, and take their names down."""
+        """Yield jobs, and take down what they are of."""
         for job in jobs:
             self.images.add(containment.fold(job.image))
             for crop in job.wanted:
                 self.crops.add(containment.fold(crop.name))
+            name, digest = job.detector or ("", "")
+            self.detectors.setdefault(name, set()).add(digest)
             yield job
 
 
@@ -219,7 +229,7 @@ def _order(job: Job, place: Place, crops: RecordedCrops, log: StepLog) -> _Order
         )
         found, reason = crops.find(crop.name), ""
         if found is not None and found.record is None:
-            _count(log, CROPS_UNRECORDED)
+            count(log, CROPS_UNRECORDED)
         elif found is not None and found.record is not None:
             reason = crop_record.difference(found.record, record)
         targets.append(Target(crop.name, record, found, reason))
@@ -237,7 +247,8 @@ def _cut(order: _Order, *, place: Place) -> tuple[Job, Harvest]:
     )
 
 
-def _count(log: StepLog, what: str, number: int = 1) -> None:
+def count(log: StepLog, what: str, number: int = 1) -> None:
+    """Count something that is only in the log where there is any."""
     if number:
         log.counts[what] = log.counts.get(what, 0) + number
 
@@ -246,7 +257,7 @@ def _record(log: StepLog, result: Harvest, detected: str | None) -> None:
     log.counts[CROPS] += len(result.written)
     log.counts[CROPS_EXISTING] += len(result.existing)
     log.counts[IMAGES_FAILED] += bool(result.failures)
-    _count(log, CROPS_REMOVED, len(result.removed))
+    count(log, CROPS_REMOVED, len(result.removed))
     anew = log.extra.setdefault(CUT_ANEW, {}) if result.anew else {}
     for reason in result.anew:
         anew[reason] = anew.get(reason, 0) + 1
@@ -254,14 +265,14 @@ def _record(log: StepLog, result: Harvest, detected: str | None) -> None:
     log.failures += result.failures
     now = result.contents
     if result.unseen:
-        _count(log, IMAGES_UNSEEN)
+        count(log, IMAGES_UNSEEN)
         log.notes.append((
             result.image, f"not compared with its crops: {result.unseen}",
         ))  # fmt: skip
     elif now and now.stamp is None:
-        _count(log, IMAGES_UNTOLD)
+        count(log, IMAGES_UNTOLD)
     if now and detected not in {None, now.digest}:
-        _count(log, IMAGES_CHANGED)
+        count(log, IMAGES_CHANGED)
         log.notes.append((result.image, _IS_CHANGED))
 
 
@@ -280,9 +291,10 @@ def remarks(log: StepLog) -> list[str]:
     counts, anew = log.counts, log.extra.get(CUT_ANEW, {})
     why = ", ".join(f"{number} x {reason}" for reason, number in sorted(anew.items()))
     said = {
-        f"crops that were there are made anew ({why})": sum(anew.values()),
-        "crops were removed, since they are of something else and could not be cut "
-        "anew": counts.get(CROPS_REMOVED, 0),
+        f"stale crops were cut anew ({why})": sum(anew.values()),
+        "stale crops were removed (their image or detector is another now)": counts.get(
+            CROPS_REMOVED, 0
+        ),
         "crops do not say what they were cut from, and are kept": counts.get(
             CROPS_UNRECORDED, 0
         ),

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from classification.artifacts.layout import CropName
+from classification.cropping import bulk
 from classification.cropping.harvest import remove_crop
 from classification.cropping.listing import images_below
 from classification.runtime import containment
-from classification.runtime.errors import ArtifactError
+from classification.runtime.contents import Contents
+from classification.runtime.errors import ArtifactError, ItemError
+from classification.storage import changes
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
     from pathlib import Path
 
+    from classification.artifacts.crop_index import Entry
     from classification.artifacts.step_log import StepLog
-    from classification.cropping.bulk import Given
+    from classification.cropping.bulk import Given, Place
     from classification.cropping.recorded import RecordedCrops
 
 ORPHANS, REMOVED = "orphans", "orphans_removed"
@@ -34,8 +38,10 @@ def add_flag(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def find(crops_dir: Path, given: Given, crops: RecordedCrops) -> Iterator[str]:
-    """Yield the names of the crops that a run from nothing would not make.
+def find(
+    crops_dir: Path, given: Given, crops: RecordedCrops
+) -> Iterator[tuple[str, Entry | None]]:
+    """Yield the crops that a run from nothing would not make, and what is known of each.
 
     Files that are named as no crop do not count, nor those of other images that carry no
     record: others may have put them there.
@@ -52,33 +58,54 @@ def find(crops_dir: Path, given: Given, crops: RecordedCrops) -> Iterator[str]:
             continue
         entry = crops.find(name)
         if containment.fold(image) in given.images or (entry and entry.record):
-            yield name
+            yield name, entry
 
 
 def report(
-    crops_dir: Path, given: Given, crops: RecordedCrops, log: StepLog, *, remove: bool
+    place: Place, given: Given, crops: RecordedCrops, log: StepLog, *, remove: bool
 ) -> None:
     """List the orphans in the log; remove them if asked to.
+
+    Crops of an image of the file that was replaced since, or of a detector that was
+    trained anew under its name, are removed in any case, as others of them are cut anew.
 
     The log gets the names of the first hundred thousand, and the count of all.
     """
     listed: list[str] = []
-    count = 0
-    for name in find(crops_dir, given, crops):
-        count += 1
+    for name, entry in find(place.crops_dir, given, crops):
+        if remove or _is_outdated(entry, place, given):
+            remove_crop(place.crops_dir, name)
+            bulk.count(log, REMOVED if remove else bulk.CROPS_REMOVED)
+        else:
+            bulk.count(log, ORPHANS)
         if len(listed) < _MOST_LISTED:
             listed.append(name)
-        if remove:
-            remove_crop(crops_dir, name)
-    if count:
-        log.counts[REMOVED if remove else ORPHANS] = count
+    if listed:
         log.extra[ORPHANS] = listed
+
+
+def _is_outdated(entry: Entry | None, place: Place, given: Given) -> bool:
+    """Say whether a crop's image, or its detector, is another by now."""
+    record = entry.record if entry else None
+    if not (entry and record and containment.fold(record.image) in given.images):
+        return False
+    digests = given.detectors.get(record.detector or "")
+    if digests is None or record.image_digest is None:
+        return False
+    if record.detector_digest and not digests & {"", record.detector_digest}:
+        return True
+    known = Contents(record.image_digest, entry.image)
+    try:
+        now = changes.current(place.store, record.image, known, verify=place.verify)
+    except ItemError:
+        return False
+    return now.digest != known.digest
 
 
 def remarks(log: StepLog) -> list[str]:
     """Return what the last line says of orphans."""
     if removed := log.counts.get(REMOVED):
-        return [f"{removed} crops that no box gives were removed"]
+        return [f"{removed} stale crops, which no box gives, were removed"]
     if count := log.counts.get(ORPHANS):
-        return [f"{count} crops are of no box (--remove-orphans deletes them)"]
+        return [f"{count} stale crops are of no box (--remove-orphans deletes them)"]
     return []

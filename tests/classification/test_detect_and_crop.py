@@ -691,16 +691,18 @@ def test_crops_of_anything_else_are_cut_anew(world: World) -> None:
     count = len(world.crops)
     assert count > 1
     assert world.run(CROP) == 0
-    assert f"made anew ({count} x cut in another way)" in world.said[-1]
+    assert f"cut anew ({count} x cut in another way)" in world.said[-1]
     assert is_as_from_nothing()
     world.write_cache("b", cached | {"detections": [BOX | {"bbox": [0, 0, 0.5, 0.5]}]})
     assert world.run(CROP) == 0
-    assert "made anew (1 x cut from another box)" in world.said[-1]
+    assert "cut anew (1 x cut from another box)" in world.said[-1]
     assert is_as_from_nothing()
     world.write_cache("b", cached | {"detections": []})
     assert world.run(CROP) == 0
     assert world.log["orphans"] == ["b/x/02.jpg___crop00_mdv7.jpg"]
-    assert "1 crops are of no box (--remove-orphans deletes them)" in world.said[-1]
+    assert (
+        "1 stale crops are of no box (--remove-orphans deletes them)" in world.said[-1]
+    )
     assert world.run(f"{CROP} --remove-orphans") == 0
     assert len(world.crops) == count - 1
     assert is_as_from_nothing()
