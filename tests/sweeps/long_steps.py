@@ -218,8 +218,14 @@ def draw(base: Path) -> None:
     (inputs / "mapping.json").write_text(json.dumps(mapping), encoding="utf-8")
 
 
-def make(server: Server, base: Path, *, with_network: bool) -> None:
-    """Makes ``in`` in a folder."""
+def make(
+    server: Server,
+    base: Path,
+    *,
+    with_network: bool,
+    draw: Callable[[Path], None] = draw,
+) -> None:
+    """Makes ``in`` in a folder; ``draw`` writes what no step makes."""
     draw(base)
     for number, line in enumerate([*MAKING, TRAINING][: None if with_network else -1]):
         child = start(server, line, base, base / f"making{number}.err")

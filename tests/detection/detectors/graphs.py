@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from detection.records import MEGADETECTOR_CATEGORIES
 
@@ -47,8 +48,24 @@ def constant_detector(
     return save(path, graph, properties)
 
 
-def brightness_detector(path: Path) -> Path:
-    """Writes a YOLOv8 graph of any input size whose scores are the image's mean."""
+def brightness_detector(
+    path: Path, *, category: str = "bright", weights: str = "", side: int = 8
+) -> Path:
+    """Write a YOLOv8 graph of any input size whose scores are the image's mean.
+
+    Args:
+        path: the file.
+        category: what its box is called.
+        weights: file beside it for the numbers of its box; empty to hold them itself.
+        side: of its box, in pixels of 64.
+    """
+    box = numpy_helper.from_array(
+        np.array([[[32], [16], [side], [side]]], dtype=np.float32), "box"
+    )
+    if weights:
+        (path.parent / weights).write_bytes(box.raw_data)
+        set_external_data(box, weights)
+        box.ClearField("raw_data")
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3]),
         helper.make_node("Reshape", ["mean", "one"], ["score"]),
@@ -63,9 +80,7 @@ def brightness_detector(path: Path) -> Path:
         [
             numpy_helper.from_array(np.array([1, 1, 1]), "one"),
             numpy_helper.from_array(np.array([1, 5, 1]), "cells"),
-            numpy_helper.from_array(
-                np.array([[[32], [16], [8], [8]]], dtype=np.float32), "box"
-            ),
+            box,
         ],
     )
     return save(
@@ -73,7 +88,7 @@ def brightness_detector(path: Path) -> Path:
         graph,
         {
             "cameratraps.head": "yolov8",
-            "cameratraps.categories": '{"1": "bright"}',
+            "cameratraps.categories": json.dumps({"1": category}),
             "cameratraps.image_size_px": "64",
             "cameratraps.stride_px": "32",
         },
