@@ -285,6 +285,13 @@ def run(params_json: Path, ckpt_path: Path, output_dir: Path, options: Options) 
         _logger.info("%s; no --splits to measure", compiled or "nothing to compile")
         return
     log = _open_log(params_json, subject, classifier, options)
+    if changed := run_params.find_changed(params, dataset_dir):
+        note = (
+            f"{', '.join(changed)} changed since the network was trained, which may have "
+            "learnt from crops of val and test"
+        )
+        _logger.warning("%s: %s", dataset_dir, note)
+        log.notes.append(("training set", note))
     examples = _read_examples(dataset_dir, params, options)
     store = LocalStore(crops_dir)
     with locking.only_run(output_dir, STEP):

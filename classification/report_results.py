@@ -190,7 +190,7 @@ def run(logdir: Path, *, options: Options) -> None:
             sample=options.sample,
             seed=options.seed,
             lead="" if params is None else f"A network of {params.model_name}.",
-            notes=_lacking(crops, dataset),
+            notes=_lacking(crops, dataset) + _changed(params, dataset),
         )
     )
     render.write(output, TEMPLATE, page, scripts=SCRIPTS)
@@ -229,6 +229,14 @@ def _lacking(crops: Path | None, dataset: Path | None) -> tuple[str, ...]:
     if dataset is None:
         notes.append("crops without locations: --dataset-dir says where the set is")
     return tuple(notes)
+
+
+def _changed(params: RunParams | None, dataset: Path | None) -> tuple[str, ...]:
+    if params is None or dataset is None:
+        return ()
+    changed = run_params.find_changed(params, dataset)
+    said = f"{', '.join(changed)} in {dataset} changed since the network was trained"
+    return (said,) * bool(changed)
 
 
 def _calibration(path: Path) -> Calibration:

@@ -58,6 +58,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from classification.artifacts import _json
+from classification.runtime import registry
 from classification.runtime.errors import in_file
 
 if TYPE_CHECKING:
@@ -173,6 +174,19 @@ def read(path: Path) -> RunParams:
     """Reads and checks what a run was told."""
     with in_file(path):
         return from_dict(_json.read_object(path))
+
+
+def find_changed(params: RunParams, dataset_dir: Path) -> list[str]:
+    """Return the names of the training set's files that are not what the run learned from.
+
+    A file that is not there, or whose hash the run did not note, is not among them.
+    """
+    paths = {name: dataset_dir / name for name in params.data_sha256}
+    return [
+        name
+        for name, path in paths.items()
+        if path.is_file() and registry.sha256_of(path) != params.data_sha256[name]
+    ]
 
 
 def write(path: Path, params: RunParams) -> None:

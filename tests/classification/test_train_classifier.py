@@ -20,7 +20,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from classification import evaluate_model, export_model, train_classifier
+from classification import (
+    evaluate_model,
+    export_model,
+    report_results,
+    train_classifier,
+)
 from classification.artifacts import (
     detector_calibration,
     label_index,
@@ -367,6 +372,24 @@ def test_a_finished_run_whose_crops_changed_says_so(
     other_picture(base)
     assert train_classifier.main(words) == 1
     assert "1 of 48 crops changed" in capsys.readouterr().err
+
+
+def test_a_set_that_changed_since_is_said_by_who_measures_and_shows(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--epochs 1") == 0
+    folder = run_folder(base)
+    [checkpoint] = folder.glob("ckpt_*.pt")
+    words = [str(folder / "params.json"), str(checkpoint), "-o", str(folder)]
+    for change, is_said in ((lambda _: None, False), (another_split, True)):
+        change(base)
+        capsys.readouterr()
+        splits = ["--splits", "test", *CPU.split()]
+        assert evaluate_model.main([*words, *splits]) == 0
+        assert report_results.main([str(folder)]) == 0
+        said = capsys.readouterr().err
+        assert ("run: splits.json changed since the network was" in said) is is_said
+        assert ("splits.json in run changed since the network" in said) is is_said
 
 
 def test_copied_crops_are_the_same_crops(
