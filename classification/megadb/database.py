@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -189,7 +188,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _remove(spill: Path, lock: BinaryIO) -> None:
-    if sys.platform == "win32":
-        lock.close()  # it removes no open file, so none that another run holds now
+    if not locking.CAN_REMOVE_OPEN:
+        lock.close()  # the folder stays where another run has taken it by now
     shutil.rmtree(spill, ignore_errors=True)
     lock.close()

@@ -146,7 +146,7 @@ def _discard(temporary: Path, file: BinaryIO) -> None:
     Windows keeps what is open from being removed.
     """
     with suppress(OSError, ValueError):  # ValueError: it is closed
-        if sys.platform == "win32" or os.path.samestat(
+        if not locking.CAN_REMOVE_OPEN or os.path.samestat(
             temporary.stat(), os.fstat(file.fileno())
         ):
             locking.remove(temporary, file)
@@ -155,8 +155,8 @@ def _discard(temporary: Path, file: BinaryIO) -> None:
 
 
 def _appear(temporary: Path, path: Path, file: BinaryIO, *, sync: bool) -> None:
-    if sys.platform == "win32":
-        file.close()  # it renames no open file, so none that another run holds now
+    if not locking.CAN_REMOVE_OPEN:
+        file.close()  # nor is it renamed where another run has taken it by now
     temporary.replace(path)
     file.close()  # only now: until here nobody else may take the name
     if sync:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,6 +23,8 @@ _FLAGS = (
     os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 )
 _WAIT_S = 0.02
+# Without it, as on Windows, what is open can be neither removed nor replaced.
+CAN_REMOVE_OPEN = find_spec("fcntl") is not None
 # What a disk says that knows no locks, such as some of clusters.
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK})
 
@@ -108,7 +111,7 @@ def held(lock: Path, *, busy: str, wait: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        if sys.platform != "win32":  # where release removes it, as no open file can be
+        if CAN_REMOVE_OPEN:  # elsewhere release does it
             with suppress(OSError):
                 lock.unlink()  # while locked: whoever has it open sees that it is gone
         file.release()
@@ -143,7 +146,7 @@ def open_locked(path: Path, *, busy: str, required: bool = False) -> BinaryIO:
             raise BlockingIOError  # noqa: TRY301 - as if it were held
         # Another run may have ended, and removed it, between open and lock; on Windows
         # none can.
-        if sys.platform != "win32" and not os.path.samestat(
+        if CAN_REMOVE_OPEN and not os.path.samestat(
             path.stat(), os.fstat(file.fileno())
         ):
             raise FileNotFoundError  # noqa: TRY301 - as if it had been removed
@@ -163,13 +166,13 @@ def remove(path: Path, file: BinaryIO) -> None:
     Raises:
         OSError: it cannot be removed.
     """
-    if sys.platform == "win32":
-        file.close()  # Windows removes no open file, so none that another run holds now
-        with suppress(PermissionError):
-            path.unlink(missing_ok=True)
-    else:
+    if CAN_REMOVE_OPEN:
         path.unlink(missing_ok=True)  # while locked: nobody else can hold it yet
         file.close()
+    else:
+        file.close()
+        with suppress(PermissionError):  # another run has it open now
+            path.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":
@@ -192,10 +195,13 @@ if sys.platform == "win32":
         return True
 
 else:
-    import fcntl
 
     def _lock(file: BinaryIO) -> bool:
         """Locks an open file; returns whether there are locks."""
+        try:
+            import fcntl  # noqa: PLC0415 - not every system has it
+        except ImportError:
+            return False
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

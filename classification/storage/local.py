@@ -130,6 +130,9 @@ def load_file(path: Path) -> tuple[bytes, Stamp]:
     try:
         handle = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
+        # Windows opens no folder.
+        if isinstance(error, PermissionError) and os.path.isdir(path):  # noqa: PTH112 - it raises nothing
+            raise ItemError("a folder, not a file") from error
         raise _failure_of(error) from error
     try:
         status = os.fstat(handle)

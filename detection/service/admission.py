@@ -82,7 +82,7 @@ class Admission:
             RefusedError: it is not let in.
         """
         _check_path(path)
-        return self._inside(os.path.realpath(path), path)
+        return self._resolved(path, path)
 
     def check_all(self, images: Sequence[str]) -> None:
         """Checks very many paths and addresses; each folder is looked up once.
@@ -102,17 +102,15 @@ class Admission:
 
     def _check_path_in(self, path: str, folders: dict[str, str]) -> None:
         """Checks the path of a file; ``folders`` holds those that are let in."""
-        folder = path[: path.rfind("/") + 1]
-        name = path[len(folder) :]
+        folder, name = os.path.split(path)
         if folder not in folders:
             _check_path(path)
-            resolved = os.path.realpath(folder)
-            folders[folder] = str(self._inside(resolved, path))
+            folders[folder] = str(self._resolved(folder, path))
         elif ".." in name:
             _check_path(path)
         file = f"{folders[folder]}/{name}"
         if os.path.islink(file):  # noqa: PTH114 - a Path for each would take twice as long
-            self._inside(os.path.realpath(file), path)
+            self._resolved(file, path)
 
     def check_url(self, url: str) -> None:
         """Checks an address as it was named.
@@ -153,11 +151,17 @@ class Admission:
         host = urlsplit(url).hostname or ""
         return not any(map(_is_no_server, _addresses_of(host)))
 
-    def _inside(self, resolved: str, path: str) -> Path:
-        found = Path(resolved)
-        if not any(found.is_relative_to(root) for root in self.roots):
-            raise RefusedError(f"{path!r} is in no --allow-root of this service")
-        return found
+    def _resolved(self, where: str, path: str) -> Path:
+        """Return what ``where``, all or the folder of ``path``, leads to."""
+        share = Path(where).drive.lower()
+        # To look for a share would log in at a server that a stranger names.
+        if not share.startswith("\\\\") or share in {
+            root.drive.lower() for root in self.roots
+        }:
+            found = Path(os.path.realpath(where))
+            if any(found.is_relative_to(root) for root in self.roots):
+                return found
+        raise RefusedError(f"{path!r} is in no --allow-root of this service")
 
 
 def _to_root(root: Path) -> Path:
@@ -179,12 +183,12 @@ def _to_prefix(url: str) -> _Address:
 
 
 def _check_path(path: str) -> None:
-    if _SCHEME.match(path):
-        raise RefusedError(
-            f"{shown(path)!r} is not let in: only absolute paths, and addresses of http "
-            "and https, are"
-        )
-    if not path.startswith("/") and not Path(path).is_absolute():
+    if not Path(path).is_absolute():
+        if _SCHEME.match(path):
+            raise RefusedError(
+                f"{shown(path)!r} is not let in: only absolute paths, and addresses of "
+                "http and https, are"
+            )
         raise RefusedError(f"{path!r} is not let in: it is no absolute path")
     if ".." in re.split(r"[/\\]", path):
         raise RefusedError(f"{path!r} is not let in: it holds '..'")

@@ -45,6 +45,7 @@ def test_a_joined_table() -> None:
     assert csv_columns.parse_join("a:b/d.csv:site") == Join(
         Path("a:b/d.csv"), (("site", "site"),)
     )
+    assert csv_columns.parse_join(r"C:\a\d.csv:site").path == Path(r"C:\a\d.csv")
     assert csv_columns.parse_join("d.csv:project, site = place").keys == (
         ("project", "project"),
         ("site", "place"),

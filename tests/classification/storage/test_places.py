@@ -24,10 +24,16 @@ if TYPE_CHECKING:
         ("https://x.org/c?sig=a=b", Place("https://x.org/c?sig=a=b")),
         ("./a=b", Place("./a=b")),
         ("C:\\a=b", Place("C:\\a=b")),
+        (r"C:\photos", Place(r"C:\photos")),
+        ("D:/photos", Place("D:/photos")),
+        (r"caltech=C:\photos", Place(r"C:\photos", "caltech")),
+        (r"caltech=\\nas\photos", Place(r"\\nas\photos", "caltech")),
+        (r"\\nas\photos\a=b", Place(r"\\nas\photos\a=b")),
     ],
 )  # fmt: skip
 def test_a_dataset_may_stand_before_a_place(text: str, place: Place) -> None:
     assert places.parse(text) == place
+    assert place.is_remote == ("//" in place.where)
 
 
 def put(folder: Path, name: str) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import ntpath
 import socket
 import time
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from classification.runtime.errors import ConfigurationError
+from detection.service import admission as admissions
 from detection.service.admission import Admission, RefusedError
 
 PREFIX = "https://images.example/pub"
@@ -254,3 +257,62 @@ def test_an_address_that_is_encoded_many_times_costs_little() -> None:
     with pytest.raises(RefusedError, match="percent-encoded many times over"):
         admission.check_url(often)
     assert time.process_time() - began < 0.5
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> Admission:
+    """A folder and a share that are let in, by the rules for paths of Windows."""
+    monkeypatch.setattr(admissions, "Path", PureWindowsPath)
+    monkeypatch.setattr(admissions, "os", SimpleNamespace(path=ntpath))
+    roots = (r"C:\data", r"\\nas\photos")
+    return Admission(roots=tuple(map(PureWindowsPath, roots)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        r"C:\data\a.jpg",
+        "c:/DATA/sub/a.jpg",
+        r"\\nas\photos\2020\a.jpg",
+        "//NAS/Photos/a.jpg",
+    ],
+)
+def test_drives_and_shares_of_windows_are_paths(windows: Admission, path: str) -> None:
+    windows.check(path)
+    windows.check_all([path, path])
+
+
+@pytest.mark.parametrize(
+    ("path", "rule"),
+    [
+        (r"D:\data\a.jpg", "in no --allow-root"),
+        (r"C:\data2\a.jpg", "in no --allow-root"),
+        (r"C:\data\..\secret.jpg", "holds '..'"),
+        (r"C:\data\x/..\..\secret.jpg", "holds '..'"),
+        (r"C:a.jpg", "only absolute paths"),
+        (r"\data\a.jpg", "no absolute path"),
+        ("/data/a.jpg", "no absolute path"),
+        (r"\\.\C:\data\a.jpg", "in no --allow-root"),
+        (r"\\?\UNC\evil\photos\a.jpg", "in no --allow-root"),
+        ("file:///C:/data/a.jpg", "only absolute paths"),
+        ("ftp://x/a.jpg", "only absolute paths"),
+    ],
+)
+def test_on_windows_other_paths_are_refused(
+    windows: Admission, path: str, rule: str
+) -> None:
+    for check in (windows.check, lambda p: windows.check_all([r"C:\data\a.jpg", p])):
+        with pytest.raises(RefusedError, match=rule):
+            check(path)
+
+
+def test_a_share_that_a_stranger_names_is_never_asked(
+    windows: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    path = SimpleNamespace(split=ntpath.split, realpath=asked.append)
+    monkeypatch.setattr(admissions, "os", SimpleNamespace(path=path))
+    for check in (windows.check, lambda p: windows.check_all([p])):
+        with pytest.raises(RefusedError, match="in no --allow-root"):
+            check(r"\\evil\photos\a.jpg")
+    assert asked == []
