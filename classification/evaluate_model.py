@@ -112,7 +112,7 @@ class Options:
         taxonomy_csv: of the labels.
         label_spec: what the labels stand for.
         device: ``auto``, ``cpu`` or ``cuda:N``.
-        trust_model: load TorchScript without looking through its code.
+        trust_model: load TorchScript with torch, which runs whatever it says.
         calibrate: let an exported model's calibration act.
         max_failures: more failed crops than this end the run with exit code 4.
         measuring: how probabilities become numbers.
@@ -160,7 +160,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trust-model",
         action="store_true",
-        help="load a TorchScript file without looking through its code first; only for "
+        help="load a TorchScript file with torch, which runs whatever is in it; only for "
         "a file you made or whose maker you trust",
     )
     parser.add_argument(

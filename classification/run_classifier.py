@@ -13,8 +13,8 @@ OUTPUT.info.json says so, for those who read OUTPUT after this, and which box ea
 
 What is done is kept in OUTPUT.journal until the end: a run that was killed goes on from
 there and writes the same file; crops that changed meanwhile are classified anew. A
-TorchScript file is a program, so its code is looked through before anything of it runs, and
-an operation that no network needs is refused.
+TorchScript file that was traced is translated to ONNX: neither torch nor its code runs.
+Another is a program, and needs --trust-model.
 
 With --shard 3/10 it classifies the third tenth of the crops alone, into files of names
 such as classifier_output.shard-003-of-010.csv.gz; merge_shards makes OUTPUT of the ten.
@@ -61,7 +61,7 @@ from classification.cropping.listing import (
 )
 from classification.cropping.recorded import RecordedCrops
 from classification.cropping.wanted import UNKNOWN_DETECTOR, detector_of
-from classification.modeling import loading, manifest
+from classification.modeling import loading, manifest, torchscript
 from classification.modeling.batches import Batch, Loader
 from classification.modeling.inference import Resources
 from classification.runtime import cli, journal, parallel, progress, shards
@@ -127,7 +127,7 @@ class Options:
         batch_size: crops at a time, or None for what suits the device.
         device: ``auto``, ``cpu`` or ``cuda:N``.
         workers: threads that decode beside the network.
-        trust_model: load TorchScript without looking through its code.
+        trust_model: load TorchScript with torch, which runs whatever it says.
         calibrate: let probabilities go through the model's calibration, if it has one.
         max_pixels: a crop of more pixels fails.
         max_failures: more failed crops than this end the run with exit code 4.
@@ -209,7 +209,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--image-size",
         type=cli.positive_int,
         help="side of the network's input in pixels (default: what the model's "
-        f"manifest says, or {loading.TORCHSCRIPT_IMAGE_SIZE} for TorchScript)",
+        f"manifest says, or {torchscript.IMAGE_SIZE} for TorchScript)",
     )
     parser.add_argument(
         "--batch-size",
@@ -222,8 +222,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-model",
         action="store_true",
-        help="load a TorchScript file without looking through its code first, which "
-        "runs whatever is in it; only for a file you made or whose maker you trust",
+        help="load a TorchScript file with torch, which runs whatever is in it; only "
+        "for a file you made or whose maker you trust",
     )
     parser.add_argument(
         "--no-calibration",

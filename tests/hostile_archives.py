@@ -349,3 +349,312 @@ def _overlapping(base: Mapping[str, bytes]) -> bytes:
     count = len(base) + 1 + 60
     struct.pack_into("<HHI", end, 8, count, count, len(directory) + len(copies))
     return bytes(data[:tail]) + copies + bytes(end)
+
+
+# --- TorchScript ----------------------------------------------------------------
+
+# Operations of torch that reach files, machines or memory, or do what no table holds.
+_OPERATIONS = """
+    torch.save(x, "TRACE")
+    torch.from_file("TRACE", True, 9)
+    torch.load("TRACE")
+    torch.resize_(x, [2, 100000])
+    torch.set_(x, x)
+    torch.as_strided(x, [1, 1 << 20], [1 << 20, 1])
+    torch.as_strided(x, [1, 3], [1, 1], 99999999)
+    torch.fill_(torch.detach(self.w), 1.5)
+    torch.copy_(self.w, x)
+    torch.data_ptr(x)
+    torch.storage_offset(x)
+    torch.empty([1, 1000000000000])
+    torch.zeros([100000, 100000])
+    torch.arange(0, 1000000000000)
+    torch.rand([1, 3])
+    torch.bernoulli(x)
+    torch.index_put_(x, [x], x)
+    torch.scatter_(x, 1, x, 1.)
+    torch.gather(x, 1, x)
+    torch.repeat(x, [1000000, 1000000])
+    torch.special_i0(x)
+    torch.quantize_per_tensor(x, 0.1, 0, 13)
+    torch.to_sparse(x)
+    torch._foreach_add_([x], 1.)
+    torch.classes.rnn.CellParams(x)
+    torch.jit.load("TRACE")
+    torch.ops.aten.save(x, "TRACE")
+    torch.distributed.rpc.rpc_async("TRACE", x)
+    torch.OPERATORS(x)
+    torch.__class__(x)
+    torch.Size(x)
+    ops.prim.rpc_async("TRACE", x)
+    ops.prim.RaiseException("TRACE", "os.system")
+    ops.prim.device(x)
+    ops.prim.GetAttr(self, "w")
+    ops.aten.save(x, "TRACE")
+    ops.torchvision.nms(x, x, 0.5)
+    ops.image.write_file("TRACE", x)
+    ops.quantized.linear(x, x, 1., 0)
+    unchecked_cast(Tensor, self)
+    uninitialized(Tensor)
+    unwrap_optional(x)
+    fork(x)
+    print(x)
+    open("TRACE", "w")
+    eval("open('TRACE', 'w')")
+    exec("open('TRACE', 'w')")
+    __import__("os")
+    getattr(x, "resize_")
+    getattr(self, "w", None)
+    getattr(self, x)
+    getattr(self, "__class__")
+    getattr(self, "attributes")
+    hasattr(self, "w")
+    isinstance(x, Tensor)
+    (self).nothing(x, )
+    (self).forward(x, x)
+    (self).forward(x, )
+    (x).resize_([2, 100000])
+    (self.w).numpy()
+    self.w.memory
+    self.__dict__
+    self.name
+    CONSTANTS.c7
+    CONSTANTS.attributes
+    __torch__.net.nothing(x)
+    __torch__.os.system("TRACE")
+    x + x
+    x[0]
+    x.shape
+    [x for y in x]
+    [*x]
+    {"a": x}
+    (lambda y: y)(x)
+    "a".join(x)
+    f"{x}"
+    x if x else x
+    not x
+    -x
+    1j
+    ...
+    b"a"
+    nothing
+    getattr
+    torch
+    torch.nn
+    torch.relu
+    int
+    int(x)
+    annotate(Tensor, x)
+"""
+
+# Operations of the table, on what does not fit or takes far too much.
+_MISUSE = """
+    torch.matmul(x, x)
+    torch.matmul(x, w)
+    torch.relu("TRACE")
+    torch.relu([x])
+    torch.relu(x, 1, 2, 3)
+    torch.relu(input=x, out=w)
+    torch.add(x, "TRACE")
+    torch.add(x, self)
+    torch.mul(x, torch.size(x, 0))
+    torch.mean(x, [0])
+    torch.mean(x, [9])
+    torch.softmax(x, 0)
+    torch.cat([x, x], 0)
+    torch.cat([], 1)
+    torch.select(x, 0, 0)
+    torch.select(x, 1, 77)
+    torch.slice(x, 0, 0, 1)
+    torch.slice(x, 1, 0, 9, 0)
+    torch.reshape(x, [1, -1])
+    torch.reshape(x, [-1, -1])
+    torch.reshape(x, [2147483647, 3])
+    torch.reshape(x, [7, 7])
+    torch.view(x, [0, 0])
+    torch.permute(x, [0, 0, 0, 0])
+    torch.transpose(x, 0, 99)
+    torch.squeeze(x, 99)
+    torch.unsqueeze(x, 99)
+    torch.pad(x, [100000, 100000, 100000, 100000])
+    torch.pad(x, [9223372036854775807, 0])
+    torch.pad(x, [-500, -500])
+    torch.pad(x, [0, 0, 0, 0, 0, 0, 1, 1])
+    torch.pad(x, [1, 1], "reflect")
+    torch.expand(torch.unsqueeze(x, 0), [1000000, -1, -1, -1, -1])
+    torch.expand(x, [-1, 100000, -1, -1])
+    torch.adaptive_avg_pool2d(x, [100000, 100000])
+    torch.adaptive_avg_pool2d(x, [0, 0])
+    torch.max_pool2d(x, [0, 0])
+    torch.max_pool2d(x, [3, 3], [0, 0])
+    torch.avg_pool2d(x, [3, 3], [1, 1], [-1, -1])
+    torch.split(x, 0, 1)
+    torch.split(x, 1)
+    torch.chunk(x, 0, 1)
+    torch.unbind(x)
+    torch.stack([x, w], 1)
+    torch._convolution(x, w, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, False, False, True, True)
+    torch.conv2d(x, x)
+    torch.conv2d(x, torch.reshape(w, [3, 3, 1, 1]), None, [0, 0])
+    torch.conv2d(x, torch.reshape(w, [3, 3, 1, 1]), None, [1, 1], [30000, 30000])
+    torch.linear(x, w)
+    torch.batch_norm(x, w, w, w, w, True, 0.1, 0.00001, True)
+    torch.batch_norm(x, w, w, w, w, False, 0.1, 0.00001, True)
+    torch.layer_norm(x, [9], None, None)
+    torch.dropout(x, 0.5, True)
+    torch.add_(w, 1)
+    torch.relu_(w)
+    torch.index(x, [w])
+    torch.div(1, 0)
+    torch.div(torch.size(x, 0), 2, rounding_mode="trunc")
+    torch.to(x, 5)
+    torch.norm(x, 1, [1])
+    torch.roll(x, [1], [0])
+    torch.scaled_dot_product_attention(x, x, x, None, 0.5, True)
+"""
+
+_BODIES = {
+    "getattr under another name": 'g = getattr\nr = g(self, "w")\nreturn r',
+    "an operation under another name": "f = torch.resize_\nreturn f(x, [9])",
+    "torch under another name": "t = torch\nreturn t.relu(x)",
+    "another torch": "torch = self\nreturn torch.relu(x)",
+    "another getattr": 'getattr = self\nreturn getattr(self, "w")',
+    "a branch": "if True:\n  return x\nreturn x",
+    "a loop": "for i in range(9):\n  x = torch.relu(x)\nreturn x",
+    "a loop without end": "while True:\n  x = torch.relu(x)\nreturn x",
+    "no result": "y = torch.relu(x)",
+    "an empty result": "return",
+    "a result of many": "return (x, x)",
+    "the network itself": "return self",
+    "its weights": "return self.w",
+    "a number": "return 1",
+    "images": "return x",
+    "an import": "import os\nreturn x",
+    "an attribute that is set": "self.w = x\nreturn x",
+    "an item that is set": "x[0] = x\nreturn x",
+    "a sum in place": "x += x\nreturn x",
+    "an assertion": "assert False\nreturn x",
+    "a deletion": "del x\nreturn x",
+    "a global": "global torch\nreturn x",
+    "a try": "try:\n  pass\nfinally:\n  pass\nreturn x",
+    "a with": "with x:\n  pass\nreturn x",
+    "a function inside": "def f(x):\n  return x\nreturn f(x)",
+    "a class inside": "class F:\n  pass\nreturn x",
+    "a yield": "y = yield x\nreturn x",
+    "a walrus": "y = (z := x)\nreturn x",
+    "values that do not fit": "a, b = [x]\nreturn x",
+    "a tensor in parts": "a, b = x\nreturn x",
+    "used after an operation in place": (
+        "y = torch.mean(x, [2, 3])\nz = torch.relu_(y)\nreturn torch.add(y, z)"
+    ),
+    "used after an operation on a part": (
+        "y = torch.mean(x, [2, 3])\np = torch.slice(y, 1, 0, 2)\nz = torch.relu_(p)\n"
+        "return y"
+    ),
+    "a part used after an operation": (
+        "y = torch.mean(x, [2, 3])\np = torch.slice(y, 1, 0, 3, 1)\nq = torch.t(y)\n"
+        "z = torch.add_(y, 1.)\nreturn torch.t(q)"
+    ),
+    "written over by a part of itself": (
+        "y = torch.mean(x, [2, 3])\nz = torch.mul_(y, torch.reshape(y, [-1, 3]))\n"
+        "return z"
+    ),
+    "many large layers": "\n".join(
+        ["y = torch.cat([x, x, x, x, x, x, x, x], 1)"]
+        + ["y = torch.cat([y, y, y, y], 1)"] * 7
+        + ["return torch.mean(y, [2, 3])"]
+    ),
+    "many layers at once": "\n".join(
+        [
+            f"y{n} = torch.relu(torch.cat([x, x, x, x, x, x, x, x], 1))"
+            for n in range(99)
+        ]
+        + [
+            f"return torch.mean(torch.cat([{', '.join(f'y{n}' for n in range(99))}], 1), [2, 3])"
+        ]
+    ),
+    "brackets in brackets": f"return {'(' * 5000}x{')' * 5000}",
+    "lists in lists": f"return {'[' * 150}x{']' * 150}",
+    "signs without end": f"return {'-' * 30000}1",
+    "attributes without end": f"return self{'.w' * 30000}",
+    "calls in calls": f"return {'torch.relu(' * 190}x{')' * 190}",
+    "a long line": f"y = [{'x, ' * 100_000}]\nreturn x",
+    "many statements": "y = torch.relu(x)\n" * 60_000 + "return torch.mean(y, [2, 3])",
+    "a text without end": 'y = "' + "a" * 60_000 + "\nreturn x",
+    "no source": "\x00\x01\x02",
+    "not in ASCII": "ü = x\nreturn ü",
+}
+
+
+def _modules() -> dict[str, bytes]:
+    """Archives whose classes and functions call each other without end."""
+    double = "".join(
+        f"def f{n}(x: Tensor) -> Tensor:\n"
+        f"  y = __torch__.net.f{n + 1}(x)\n"
+        f"  return __torch__.net.f{n + 1}(y)\n"
+        for n in range(40)
+    )
+    last = "def f40(x: Tensor) -> Tensor:\n  return torch.relu(x)\n"
+    itself = "def f(x: Tensor) -> Tensor:\n  return __torch__.net.f(x)\n"
+    cast = (
+        "class B(Module):\n  a : Tensor\n"
+        "  def f(self: __torch__.net.B) -> Tensor:\n    return self.a\n"
+    )
+    first = "return torch.mean(__torch__.net.{}(x), [2, 3])"
+    return {
+        "calls that double": archive(first.format("f0"), before=double + last),
+        "a function of itself": archive(first.format("f"), before=itself),
+        "a function by another name": archive(
+            "f = __torch__.net.f\nreturn f(x)", before=itself
+        ),
+        "a cast": archive(
+            "b = unchecked_cast(__torch__.net.B, self)\nreturn (b).f()", before=cast
+        ),
+        "a decorator": archive(
+            first.format("f"), before="@torch.jit.export\n" + last.replace("f40", "f")
+        ),
+        "no class": archive(extra={ENTRY: b"x = 1\n"}),
+        "no code": archive(extra={ENTRY: b""}),
+        "another class": archive(value=named("__torch__.other", "Net") + b")\x81}b"),
+        "a class outside of the code": archive(value=named("os", "Net") + b")\x81}b"),
+        "no network": archive(value=integer(7)),
+        "a tensor for a network": archive(value=tensor()),
+        "no constants": archive(extra={"constants.pkl": b""}),
+        "constants of odd kind": archive(
+            "return CONSTANTS.c0", extra={"constants.pkl": pickled(b"(cos\nsystem\nt")}
+        ),
+        "weights of another type": archive(
+            value=network(
+                mapping(w=tensor(storage(kind="HalfStorage", count=18), size=(3, 3)))
+            )
+        ),
+        "source without end": archive(after="#" * (5 << 20), how=zipfile.ZIP_DEFLATED),
+    }
+
+
+def torchscript(trace: Path) -> dict[str, bytes]:
+    """Returns hostile TorchScript archives by name."""
+    files = {
+        f"tensor: {name}": archive(
+            value=network(mapping(training=b"\x89", w=value)), extra=_ALIASED
+        )
+        for name, value in _tensors().items()
+    }
+    for name, value in (_objects(trace) | _pickles()).items():
+        files[f"attribute: {name}"] = archive(
+            "return self.n", value=network(mapping(w=tensor(), n=value))
+        )
+        files[f"constant: {name}"] = archive(
+            "return CONSTANTS.c0", extra={"constants.pkl": pickled(b"(" + value + b"t")}
+        )
+    for line in filter(None, map(str.strip, _OPERATIONS.splitlines())):
+        call_ = line.replace("TRACE", str(trace))
+        files[f"operation: {line}"] = archive(f"y = {call_}\nreturn y")
+    for line in filter(None, map(str.strip, _MISUSE.splitlines())):
+        call_ = line.replace("TRACE", str(trace))
+        files[f"misuse: {line}"] = archive(f"w = self.w\ny = {call_}\nreturn y")
+    files |= {f"code: {name}": archive(body) for name, body in _BODIES.items()}
+    files |= {f"archive: {name}": data for name, data in _modules().items()}
+    many = {f"data/{n}": bytes(64 << 20) for n in range(1, 25)}
+    files["bomb: many entries"] = archive(extra=many, how=zipfile.ZIP_DEFLATED)
+    return files

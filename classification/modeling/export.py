@@ -121,7 +121,7 @@ def to_torchscript(network: nn.Module, image_size: int) -> bytes:
         traced = torch.jit.trace(network.eval(), example, check_trace=False)  # type: ignore[no-untyped-call]  # torch's own
         torch.jit.save(traced, buffer)
     try:
-        return torchscript.rebuild(buffer.getvalue())
+        return torchscript.rebuild(buffer.getvalue(), image_size)
     except ModelError as error:
         fault = str(error).partition(";")[0]
         raise ModelError(
@@ -196,7 +196,7 @@ def export_torchscript(network: nn.Module, path: Path, facts: ModelFacts) -> Man
             that ``run_classifier`` would refuse.
     """
     data = to_torchscript(network, facts.side)
-    loaded = torch_inference.load_torchscript(data, trust=True)
+    loaded = torch_inference.load_torchscript(data)
     parity = check_parity(network, partial(_logits, loaded), facts.side)
     described = describe(path, data, facts, parity)
     write(path, data, described)

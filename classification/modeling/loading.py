@@ -5,11 +5,13 @@ torch is imported only where a model needs it; an ONNX model does not.
 
 from __future__ import annotations
 
+import io
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.modeling import embedded, manifest
+from classification.model_files import torch_files
+from classification.modeling import embedded, manifest, torchscript
 from classification.modeling.preprocessing import Preprocessing
 from classification.runtime import onnx_files
 from classification.runtime.errors import ConfigurationError, ModelError
@@ -17,8 +19,6 @@ from classification.runtime.errors import ConfigurationError, ModelError
 if TYPE_CHECKING:
     from classification.modeling.inference import Classifier, Resources
     from classification.modeling.manifest import Manifest
-
-TORCHSCRIPT_IMAGE_SIZE = 224  # what the original's --image-size is by default
 
 
 def resolve(model: str) -> Path:
@@ -54,7 +54,7 @@ def open_classifier(
         resources: device and threads.
         image_size: side of the input in pixels, which a TorchScript file does not
             tell (224 by default); a manifest does.
-        trust_model: load TorchScript without looking through its code.
+        trust_model: load TorchScript with torch, which runs whatever it says.
         calibrate: let its probabilities go through its manifest's calibration, if it
             has one.
 
@@ -99,6 +99,7 @@ def _open_exported(
     calibrate: bool,
 ) -> Classifier:
     data = manifest.read_weights(described, path)
+    calibration = described.calibration if calibrate else None
     if path.suffix == ".onnx":
         from classification.modeling import onnx  # noqa: PLC0415 - imports no torch
 
@@ -108,13 +109,17 @@ def _open_exported(
             described.labels,
             described.preprocessing,
             resources,
-            described.calibration if calibrate else None,
+            calibration,
             folder=path.parent,
+        )
+    if not trust and torch_files.is_torchscript(io.BytesIO(data)):
+        return torchscript.open_classifier(
+            data, described.preprocessing, resources, described.labels, calibration
         )
     from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
 
     return torch_inference.from_exported(
-        data, described, resources, calibrate=calibrate, trust=trust
+        data, described, resources, calibrate=calibrate
     )
 
 
@@ -126,18 +131,19 @@ def _open_torchscript(
             f"its manifest {manifest.path_beside(path).name} is not beside it, and "
             "an ONNX file alone does not tell its labels and normalisation"
         )
-    from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
-    from classification.modeling.torchscript import is_torchscript  # noqa: PLC0415 - only for such files
-
     data = path.read_bytes()
-    if not is_torchscript(data):
+    if not torch_files.is_torchscript(io.BytesIO(data)):
         raise ModelError(
             "not TorchScript, and no manifest beside it; a training checkpoint holds "
             "weights without their network; this makes a model of it: "
             f"{_export_line(path)}"
         )
-    preprocessing = Preprocessing(image_size=image_size or TORCHSCRIPT_IMAGE_SIZE)
-    return torch_inference.from_torchscript(data, preprocessing, resources, trust=trust)
+    preprocessing = Preprocessing(image_size=image_size or torchscript.IMAGE_SIZE)
+    if not trust:
+        return torchscript.open_classifier(data, preprocessing, resources)
+    from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
+
+    return torch_inference.from_torchscript(data, preprocessing, resources)
 
 
 def _export_line(path: Path) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import torch
 
-from classification.modeling import allocator, networks, torchscript
+from classification.model_files import torch_files
+from classification.modeling import allocator, networks
 from classification.modeling.inference import Runner, cuda_index
 from classification.runtime.errors import ConfigurationError, ModelError
 
@@ -130,20 +131,14 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def load_torchscript(data: bytes, *, trust: bool) -> nn.Module:
-    """Loads a TorchScript file, after its code was looked through.
-
-    Args:
-        data: the file's bytes.
-        trust: load it as it is, whatever it does.
+def load_torchscript(data: bytes) -> nn.Module:
+    """Loads a TorchScript file as it is; whatever is in it may run.
 
     Raises:
-        ModelError: something in it is not let in (see ``torchscript``), or torch
-            cannot load it.
+        ModelError: torch cannot load it.
     """
-    checked = data if trust else torchscript.rebuild(data)
     try:
-        return _jit_load(io.BytesIO(checked))
+        return _jit_load(io.BytesIO(data))
     except (RuntimeError, ValueError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ModelError(
@@ -160,16 +155,17 @@ def _jit_load(file: BinaryIO) -> nn.Module:
 
 
 def from_torchscript(
-    data: bytes, preprocessing: Preprocessing, resources: Resources, *, trust: bool
+    data: bytes, preprocessing: Preprocessing, resources: Resources
 ) -> TorchClassifier:
-    """Makes a classifier of the bytes of a TorchScript file.
+    """Makes a classifier of the bytes of a TorchScript file that is trusted.
 
     Raises:
         ModelError: see ``load_torchscript`` and ``TorchClassifier``.
     """
-    network = load_torchscript(data, trust=trust)
     fingerprint = hashlib.sha256(data).hexdigest()
-    return TorchClassifier(network, preprocessing, resources, fingerprint)
+    return TorchClassifier(
+        load_torchscript(data), preprocessing, resources, fingerprint
+    )
 
 
 def from_exported(
@@ -178,22 +174,20 @@ def from_exported(
     resources: Resources,
     *,
     calibrate: bool = True,
-    trust: bool = False,
 ) -> TorchClassifier:
-    """Makes a classifier of the bytes of an exported TorchScript file or state dict.
+    """Makes a classifier of an exported state dict, or TorchScript that is trusted.
 
     Args:
         data: of the file.
         manifest: what stands beside it.
         resources: device and threads.
         calibrate: let its probabilities go through its calibration, if it has one.
-        trust: load TorchScript as it is; see ``load_torchscript``.
 
     Raises:
         ModelError: it is damaged, refused, or of another network.
     """
-    if torchscript.is_torchscript(data):
-        network = load_torchscript(data, trust=trust)
+    if torch_files.is_torchscript(io.BytesIO(data)):
+        network = load_torchscript(data)
     else:
         network = _from_state_dict(data, manifest)
     return TorchClassifier(

@@ -16,7 +16,8 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from classification.modeling import catalog, loading, manifest, provenance
+from classification.model_files import torch_files
+from classification.modeling import catalog, loading, manifest, provenance, torchscript
 from classification.modeling.preprocessing import Preprocessing
 from classification.modeling.provenance import CHECKPOINT_SHA256
 from classification.runtime import registry
@@ -47,7 +48,7 @@ class Subject:
         model_name: architecture, in the place of what the run says; or None.
         names: names of the outputs, in the place of what the file says; or None.
         labels: gives the names of the outputs where the file does not know them.
-        trust: load TorchScript without looking through its code.
+        trust: load TorchScript with torch, which runs whatever it says.
         calibrate: let an exported model's calibration act on its probabilities.
     """
 
@@ -89,7 +90,7 @@ def open_subject(subject: Subject, resources: Resources) -> Classifier:
             path, resources, trust_model=subject.trust, calibrate=subject.calibrate
         )
         return _named(subject, classifier, classifier.categories)
-    if _is_torchscript(path):
+    if torch_files.is_torchscript(path):
         return _open_torchscript(subject, path, resources)
     return _open_checkpoint(subject, path, resources)
 
@@ -160,7 +161,11 @@ def keep_compiled(subject: Subject, classifier: Classifier) -> Path | None:
         ModelError: it cannot be written, or computes something else.
     """
     source = loading.resolve(str(subject.path))
-    if source.suffix == ".onnx" or _is_exported(source) or _is_torchscript(source):
+    if (
+        source.suffix == ".onnx"
+        or _is_exported(source)
+        or torch_files.is_torchscript(source)
+    ):
         return None
     from classification.modeling import checkpoints, export  # noqa: PLC0415 - import torch
 
@@ -206,22 +211,26 @@ def _is_exported(path: Path) -> bool:
     return beside.is_file() and manifest.read(beside).weights.file == path.name
 
 
-def _is_torchscript(path: Path) -> bool:
-    from classification.modeling.torchscript import is_torchscript  # noqa: PLC0415 - only for files of torch
-
-    return is_torchscript(path.read_bytes())
-
-
 def _open_torchscript(subject: Subject, path: Path, resources: Resources) -> Classifier:
-    from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
-
     try:
-        classifier = torch_inference.from_torchscript(
-            path.read_bytes(), subject.preprocessing, resources, trust=subject.trust
+        classifier: Classifier = (
+            _trusted(path, subject.preprocessing, resources)
+            if subject.trust
+            else torchscript.open_classifier(
+                path.read_bytes(), subject.preprocessing, resources
+            )
         )
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     return _named(subject, classifier, None)
+
+
+def _trusted(
+    path: Path, preprocessing: Preprocessing, resources: Resources
+) -> Classifier:
+    from classification.modeling import torch_inference  # noqa: PLC0415 - imports torch
+
+    return torch_inference.from_torchscript(path.read_bytes(), preprocessing, resources)
 
 
 def _open_checkpoint(subject: Subject, path: Path, resources: Resources) -> Classifier:

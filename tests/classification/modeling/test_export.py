@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from classification.model_files import torch_files
 from classification.modeling import (
     catalog,
     export,
@@ -17,7 +18,6 @@ from classification.modeling import (
     manifest,
     networks,
     preprocessing,
-    torchscript,
 )
 from classification.modeling.export import ModelFacts
 from classification.modeling.inference import Resources, softmax
@@ -76,7 +76,7 @@ def test_the_name_says_what_is_written(tmp_path: Path, name: str) -> None:
     assert described.parity.largest_difference < 1e-6
     assert described.parity.images == 4
     assert described.parity.against == f"torch {torch.__version__}, float32, cpu"
-    is_script = torchscript.is_torchscript((tmp_path / name).read_bytes())
+    is_script = torch_files.is_torchscript(tmp_path / name)
     assert is_script == (name == "m.pt")
     classifier = loading.open_classifier(tmp_path / name, CPU)
     assert classifier.categories == classifiers.LABELS

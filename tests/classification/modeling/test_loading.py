@@ -101,7 +101,9 @@ def test_operators_of_others_need_trust(tmp_path: Path) -> None:
 
 def test_torchscript(tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
-    path.write_bytes(classifiers.torchscript_bytes(classifiers.tiny_network()))
+    path.write_bytes(
+        classifiers.traced_bytes(classifiers.tiny_network(), classifiers.SIDE)
+    )
     classifier = loading.open_classifier(path, CPU)
     assert classifier.categories == ("0", "1", "2")
     assert classifier.preprocessing.image_size == 224
@@ -111,7 +113,7 @@ def test_torchscript(tmp_path: Path) -> None:
 
 def test_torchscript_with_a_manifest(tmp_path: Path) -> None:
     network = classifiers.tiny_network()
-    data = classifiers.torchscript_bytes(network)
+    data = classifiers.traced_bytes(network, classifiers.SIDE)
     path = classifiers.save_exported(tmp_path / "m.pt", data)
     classifier = loading.open_classifier(path, CPU)
     assert classifier.categories == classifiers.LABELS
@@ -127,7 +129,7 @@ def test_torchscript_with_a_manifest(tmp_path: Path) -> None:
 def test_calibration_is_applied_unless_it_is_not_wanted(
     tmp_path: Path, name: str
 ) -> None:
-    script = classifiers.torchscript_bytes(classifiers.tiny_network())
+    script = classifiers.traced_bytes(classifiers.tiny_network(), classifiers.SIDE)
     data = classifiers.tiny_onnx() if name == "m.onnx" else script
     path = classifiers.save_exported(tmp_path / name, data)
     squares = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)

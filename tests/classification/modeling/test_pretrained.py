@@ -309,7 +309,7 @@ def test_files_of_the_original_give_its_logits(
         expected = network(images)
         ours = start(name, LABELS, pretrained=path).network(images)
         script = classifiers.traced_bytes(network, side)
-        compiled = torch_inference.load_torchscript(script, trust=False)(images)
+        compiled = torch_inference.load_torchscript(script)(images)
         padded = start(name, LABELS, pretrained=path, padding="tf").network(images)
     assert expected.std() > 0.01
     assert torch.allclose(ours, expected, rtol=0, atol=1e-4)

@@ -85,4 +85,4 @@ def test_on_a_gpu() -> None:
 
 def test_a_file_that_torch_cannot_load() -> None:
     with pytest.raises(ModelError, match=r"^torch cannot load this TorchScript file: "):
-        torch_inference.load_torchscript(b"no archive", trust=True)
+        torch_inference.load_torchscript(b"no archive")
