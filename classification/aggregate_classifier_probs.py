@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts import (
+    kinds,
     label_index,
     predictions,
     predictions_info,
@@ -38,7 +39,7 @@ from classification.artifacts import (
 )
 from classification.labels.aggregation import Aggregation
 from classification.labels.rollup import RollUp
-from classification.runtime import cli, locking, progress
+from classification.runtime import cli, locking, outputs, progress
 from classification.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Arguments(argparse.Namespace):
     output_label_index: Path
     fall_back_mapping: list[Path]
     fall_back_threshold: float | None
+    overwrite: bool
     verbose: bool
 
 
@@ -82,14 +84,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output-csv",
-        type=Path,
+        type=outputs.file(kinds.PREDICTIONS),
         required=True,
         help="remapped CSV to write, .csv or .csv.gz",
     )
     parser.add_argument(
         "-i",
         "--output-label-index",
-        type=Path,
+        type=outputs.file(kinds.LABEL_INDEX),
         required=True,
         help="label index JSON of the targets to write",
     )

@@ -30,11 +30,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import image_list, image_status
+from classification.artifacts import image_list, image_status, kinds
 from classification.artifacts.image_status import Status
 from classification.cropping import diagnosis
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.runtime import addresses, cli, parallel, progress, scratch
+from classification.runtime import addresses, cli, outputs, parallel, progress, scratch
 from classification.runtime.errors import ArtifactError
 from classification.storage import azure, download, flags, places
 from classification.storage.places import Place
@@ -71,6 +71,7 @@ class Arguments(argparse.Namespace):
     timeout: int
     md5: Md5
     max_failures: int | None
+    overwrite: bool
     verbose: bool
 
 
@@ -112,7 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output-csv",
-        type=Path,
+        type=outputs.file(kinds.IMAGE_STATUS),
         metavar="CSV",
         help="write image, status and reason of each",
     )

@@ -41,7 +41,7 @@ from classification.artifacts import (
 )
 from classification.artifacts.detection_cache import Spelling
 from classification.artifacts.step_log import StepLog
-from classification.runtime import cli, progress, scratch
+from classification.runtime import cli, outputs, progress, scratch
 from classification.runtime.addresses import shown
 from classification.runtime.errors import ArtifactError, ConfigurationError
 from classification.storage import download, unzipping
@@ -98,7 +98,7 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("cache_batchapi_outputs", __doc__)
+    parser = cli.Parser("cache_batchapi_outputs", __doc__, overwrite=False)
     parser.add_argument(
         "json_file", type=Path, help="detections JSON, or answer of the Batch API"
     )
@@ -114,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-c",
         "--detector-output-cache-dir",
-        type=Path,
+        type=outputs.folder(),
         required=True,
         help="detection cache, made if missing",
     )

@@ -90,7 +90,7 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("calibrate_classifier", __doc__)
+    parser = cli.Parser("calibrate_classifier", __doc__, overwrite=False)
     parser.add_argument(
         "outputs_csv",
         type=Path,

@@ -35,7 +35,7 @@ class Arguments(argparse.Namespace):
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    return cli.Parser("check_device", __doc__)
+    return cli.Parser("check_device", __doc__, overwrite=False)
 
 
 def run() -> None:

@@ -44,6 +44,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from classification.artifacts import (
     crops_left_out,
     dataset_csv,
+    kinds,
     label_index,
     label_spec,
     queried_images,
@@ -58,7 +59,7 @@ from classification.dataset import counting, rows
 from classification.dataset.counts import Fractions
 from classification.megadb import spanning
 from classification.megadb.reading import MetadataStore
-from classification.runtime import cli, locking, progress, tables
+from classification.runtime import cli, locking, outputs, progress, tables
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from classification.runtime.name_set import NameSet
 
@@ -120,7 +121,8 @@ class Arguments(argparse.Namespace):
     label_spec: Path | None
     megadb: Path | None
     seed: int
-    logdir: Path | None
+    logdir: Path
+    overwrite: bool
     verbose: bool
 
 
@@ -184,7 +186,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
     parser = cli.Parser(STEP, __doc__)
     add = parser.add_argument
-    add("output_dir", type=Path, help="folder of the training set's files")
+    add(
+        "output_dir",
+        type=outputs.Output(files=_written, is_folder=True),
+        help="folder of the training set's files",
+    )
     add(
         "--mode",
         nargs="+",
@@ -200,10 +206,36 @@ def build_parser() -> argparse.ArgumentParser:
         help="take over the test set of another training set: its classification_ds.csv "
         "and its splits.json; instead of --test-frac",
     )
-    add("--logdir", type=Path, help="folder for the log (default: OUTPUT_DIR)")
+    add(
+        "--logdir",
+        type=outputs.folder(default=lambda args: args.output_dir),
+        help="folder for the log (default: OUTPUT_DIR)",
+    )
     _add_csv(parser)
     _add_splits(parser)
     return parser
+
+
+def _written(folder: Path, args: Arguments) -> outputs.Files:
+    """Returns the files of fixed names that are written, with their kinds."""
+    kind_by_name: dict[str, outputs.Kind] = {}
+    if CSV in args.mode:
+        kind_by_name |= {
+            dataset_csv.FILENAME: kinds.DATASET_CSV,
+            crops_left_out.FILENAME: kinds.CROPS_LEFT_OUT,
+            label_index.FILENAME: kinds.LABEL_INDEX,
+        }
+    if SPLITS in args.mode:
+        kind_by_name |= {
+            splits.FILENAME: kinds.SPLITS,
+            split_summary.FILENAME: kinds.SPLIT_SUMMARY,
+        }
+    own = args.match_test or ()  # a test set that is made anew from itself is no loss
+    return {
+        path: kind
+        for name, kind in kind_by_name.items()
+        if (path := folder / name) not in own
+    }
 
 
 def _add_csv(parser: argparse.ArgumentParser) -> None:
@@ -717,7 +749,7 @@ def _run_with(args: Arguments) -> None:
         sources=_sources(args) if CSV in args.mode else None,
         splitting=_splitting(args) if SPLITS in args.mode else None,
         match=(match[0], match[1]) if match else None,
-        logdir=args.logdir or args.output_dir,
+        logdir=args.logdir,
     )
 
 

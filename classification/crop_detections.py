@@ -40,7 +40,7 @@ from classification.cropping.wanted import (
     animal_categories,
     detector_of,
 )
-from classification.runtime import cli, progress, shards
+from classification.runtime import cli, outputs, progress, shards
 from classification.runtime.atomic import check_writable
 from classification.sharding import cluster
 from classification.sharding import flags as cluster_flags
@@ -92,6 +92,7 @@ class Arguments(argparse.Namespace):
     ray_shards: int
     ray_cpus: int | None
     logdir: Path
+    overwrite: bool
     verbose: bool
 
 
@@ -133,7 +134,9 @@ def build_parser() -> argparse.ArgumentParser:
         "detections_json", type=Path, help="boxes, as run_detector_batch writes them"
     )
     parser.add_argument(
-        "cropped_images_dir", type=Path, help="folder for the crops; made if missing"
+        "cropped_images_dir",
+        type=outputs.folder(),
+        help="folder for the crops; made if missing",
     )
     _add_sources(parser)
     flags.add_shape(parser)

@@ -23,8 +23,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import label_spec, label_spec_csv
-from classification.runtime import cli
+from classification.artifacts import kinds, label_spec, label_spec_csv
+from classification.runtime import cli, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ class Arguments(argparse.Namespace):
     input_csv_file: Path
     output_json_path: Path
     json_indent: int | None
+    overwrite: bool
     verbose: bool
 
 
@@ -48,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
         "input_csv_file", type=Path, help="label specification CSV to read"
     )
     parser.add_argument(
-        "output_json_path", type=Path, help="label specification JSON to write"
+        "output_json_path",
+        type=outputs.file(kinds.LABEL_SPEC),
+        help="label specification JSON to write",
     )
     parser.add_argument(
         "--json-indent",

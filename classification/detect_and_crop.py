@@ -50,9 +50,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classification.artifacts import layout, queried_images, step_log
+from classification.artifacts import kinds, layout, queried_images, step_log
 from classification.cropping import bulk, flags, orphans, queried
-from classification.runtime import cli, progress, shards
+from classification.runtime import cli, outputs, progress, shards
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.atomic import check_writable
 from classification.sharding import gaps
@@ -88,7 +88,7 @@ class Arguments(argparse.Namespace):
     """What the command line says, typed."""
 
     queried_images_json: Path
-    output_dir: Path | None
+    output_dir: Path
     detector_output_cache_dir: Path
     detector_version: str | None
     run_detector: bool
@@ -99,7 +99,7 @@ class Arguments(argparse.Namespace):
     trust_model: bool
     batch_api: str
     batch_api_images: str
-    resume_file: Path | None
+    resume_file: Path
     restart: bool
     shard: Shard | None
     cropped_images_dir: Path | None
@@ -122,6 +122,7 @@ class Arguments(argparse.Namespace):
     threshold: float
     threads: int
     max_failures: int | None
+    overwrite: bool
     verbose: bool
 
 
@@ -192,7 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("queried_images_json", type=Path, help="images, as json_validator writes them")
     add(
         "output_dir",
-        type=Path,
+        type=outputs.folder(default=lambda args: args.queried_images_json.parent),
         nargs="?",
         help="folder of the log and the journal (default: that of queried_images.json)",
     )
@@ -216,7 +217,7 @@ def _add_detecting(parser: argparse.ArgumentParser) -> None:
     add(
         "-c",
         "--detector-output-cache-dir",
-        type=Path,
+        type=outputs.folder(),
         required=True,
         metavar="DIR",
         help="the detection cache; made if missing",
@@ -275,7 +276,7 @@ def _add_resuming(group: argparse._ActionsContainer) -> None:
     add(
         "-r",
         "--resume-file",
-        type=Path,
+        type=outputs.Output(files=_written, default=_resume_file),
         metavar="PATH",
         help="the journal (default: OUTPUT_DIR/detect_and_crop.journal), or the list of "
         "tasks (default: OUTPUT_DIR/detect_and_crop_tasks.json)",
@@ -285,6 +286,27 @@ def _add_resuming(group: argparse._ActionsContainer) -> None:
         action="store_true",
         help="detect again, whatever the journal or the tasks of a killed run hold",
     )
+
+
+def _resume_file(args: Arguments) -> Path:
+    """Returns where the journal, or the list of tasks, is by default."""
+    if args.batch_api:
+        return args.output_dir / f"{STEP}_tasks.json"
+    beside = args.output_dir / STEP
+    path = args.shard.path(beside) if args.shard else beside
+    return shards.journal_of(path, args.shard)
+
+
+def _written(path: Path, args: Arguments) -> outputs.Files:
+    if not args.run_detector:
+        return {}
+    return {path: kinds.TASKS if args.batch_api else _JOURNAL}
+
+
+# A list of tasks is refused later, with what to do.
+_JOURNAL = kinds.JOURNAL._replace(
+    fits=lambda path: kinds.JOURNAL.fits(path) or kinds.TASKS.fits(path)
+)
 
 
 def _add_service(parser: argparse.ArgumentParser) -> None:
@@ -319,7 +341,7 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     add(
         "-p",
         "--cropped-images-dir",
-        type=Path,
+        type=outputs.folder(),
         metavar="DIR",
         help="folder for the crops; made if missing (default: nothing is cropped)",
     )
@@ -601,7 +623,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _paths(args: Arguments) -> Paths:
     return Paths(
         queried_images=args.queried_images_json,
-        logdir=args.output_dir or args.queried_images_json.parent,
+        logdir=args.output_dir,
         cache_dir=args.detector_output_cache_dir,
         crops_dir=args.cropped_images_dir,
         images=places_flags.places_of(args),
@@ -630,11 +652,6 @@ def _options(args: Arguments, version: str, paths: Paths, keep: Path | None) -> 
     )
 
 
-def _journal(logdir: Path, shard: Shard | None) -> Path:
-    beside = logdir / STEP
-    return shards.journal_of(shard.path(beside) if shard else beside, shard)
-
-
 def _filling(
     args: Arguments, version: str, paths: Paths, threads: int
 ) -> filling.Options:
@@ -651,7 +668,7 @@ def _filling(
         model=args.detector,
         cache_dir=gaps.cache_of(paths.cache_dir, args.shard),
         detector_version=version,
-        journal=args.resume_file or _journal(paths.logdir, args.shard),
+        journal=args.resume_file,
         restart=args.restart,
         work=batches.Work(
             threshold=args.detection_threshold,
@@ -675,7 +692,7 @@ def _remote(args: Arguments, version: str, paths: Paths) -> remote_filling.Optio
         cache_dir=paths.cache_dir,
         detector_version=version,
         model_version=own or version,
-        tasks=args.resume_file or paths.logdir / f"{STEP}_tasks.json",
+        tasks=args.resume_file,
         folder=paths.logdir,
         caller=os.environ.get(CALLER_VARIABLE, ""),
         threshold=None if threshold == batches.DEFAULT_THRESHOLD else threshold,

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal
 
 from classification.artifacts import dataset_list, image_entries, image_list, step_log
 from classification.cropping.existing import ExistingCrops
-from classification.runtime import cli, containment, locking, progress
+from classification.runtime import cli, containment, locking, outputs, progress
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ArtifactError
 from classification.storage import fetching, flags, places
@@ -112,11 +112,13 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser(STEP, __doc__)
+    parser = cli.Parser(STEP, __doc__, overwrite=False)
     parser.add_argument("type", choices=["json", "txt"], help="what the list is")
     parser.add_argument("file_list", type=Path, help="the list of images")
     parser.add_argument(
-        "store_dir", type=Path, help="folder for the images; made if missing"
+        "store_dir",
+        type=outputs.folder(),
+        help="folder for the images; made if missing",
     )
     parser.add_argument(
         "-s",

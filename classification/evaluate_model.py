@@ -34,8 +34,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts import (
+    confusion_matrices,
+    evaluation,
+    kinds,
     label_index,
     label_spec,
+    label_stats,
+    location_stats,
+    overall_metrics,
+    predictions,
     run_params,
     step_log,
     target_mapping,
@@ -51,7 +58,7 @@ from classification.labels.wording import some_of
 from classification.modeling import evaluating, trained
 from classification.modeling.inference import Resources
 from classification.modeling.trained import Subject
-from classification.runtime import atomic, cli, locking, parallel
+from classification.runtime import atomic, cli, locking, outputs, parallel
 from classification.runtime.errors import ConfigurationError, in_file
 from classification.storage.local import LocalStore
 
@@ -94,6 +101,7 @@ class Arguments(argparse.Namespace):
     no_calibration: bool
     max_pixels: int
     max_failures: int | None
+    overwrite: bool
     verbose: bool
 
 
@@ -145,7 +153,11 @@ def build_parser() -> argparse.ArgumentParser:
         "manifest)",
     )
     parser.add_argument(
-        "-o", "--output-dir", type=Path, required=True, help="folder to write into"
+        "-o",
+        "--output-dir",
+        type=outputs.Output(files=_written, is_folder=True),
+        required=True,
+        help="folder to write into",
     )
     parser.add_argument(
         "--splits",
@@ -177,6 +189,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cli.add_max_failures(parser)
     return parser
+
+
+def _written(folder: Path, args: Arguments) -> outputs.Files:
+    """Returns the files of fixed names that are written, with their kinds."""
+    labels = {label_index.FILENAME: kinds.LABEL_INDEX} if args.target_mapping else {}
+    kind_by_name = labels | {
+        overall_metrics.FILENAME: kinds.OVERALL_METRICS,
+        label_stats.FILENAME: kinds.LABEL_STATS,
+        location_stats.FILENAME: kinds.LOCATION_STATS,
+        confusion_matrices.FILENAME: kinds.NPZ,
+        evaluation.FILENAME: kinds.EVALUATION,
+        **{predictions.outputs_name(one): kinds.PREDICTIONS for one in args.splits},
+    }
+    return {folder / name: kind for name, kind in kind_by_name.items()}
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:

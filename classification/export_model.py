@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from classification.artifacts import label_index, run_params
+from classification.artifacts import kinds, label_index, run_params
 from classification.modeling import manifest, provenance
 from classification.modeling.catalog import Padding
-from classification.runtime import cli, locking
+from classification.runtime import cli, locking, outputs
 from classification.runtime.errors import ArtifactError, ConfigurationError, ModelError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Arguments(argparse.Namespace):
     model_name: str | None
     image_size: int | None
     padding: Padding | None
+    overwrite: bool
     verbose: bool
 
 
@@ -85,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, help="checkpoint of train_classifier")
     parser.add_argument(
         "output",
-        type=_model_path,
+        type=outputs.Output(files=_written, parse=_model_path),
         nargs="+",
         help="file to write, .onnx or .pt (TorchScript); two of one folder need two "
         "stems, as each has a manifest",
@@ -120,6 +121,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _written(path: Path, _: Arguments) -> outputs.Files:
+    return {path: kinds.MODEL, manifest.path_beside(path): kinds.MANIFEST}
+
+
 def _model_path(text: str) -> Path:
     if not text.endswith(manifest.SUFFIXES):
         raise argparse.ArgumentTypeError(f"{text} ends neither in .onnx nor in .pt")
@@ -142,12 +147,11 @@ def run(checkpoint: Path, outputs: Sequence[Path], *, options: Options) -> None:
         ModelError: the checkpoint is damaged, no plain data, or of another network, or
             an export computes something else.
         ArtifactError: the run's parameters or the label index break their format.
-        ConfigurationError: nobody says the architecture or the labels, their number is
-            not the network's, or an output would take the checkpoint's place.
+        ConfigurationError: nobody says the architecture or the labels, or their number
+            is not the network's.
     """
     from classification.modeling import checkpoints, export  # noqa: PLC0415 - import torch
 
-    _refuse_own_place(checkpoint, outputs)
     saved = checkpoints.read(checkpoint)
     params = _read_params(checkpoint, options.params_json)
     facts = export.ModelFacts(
@@ -169,12 +173,6 @@ def run(checkpoint: Path, outputs: Sequence[Path], *, options: Options) -> None:
                 "%s was calibrated and is no longer; calibrate_classifier does it again",
                 output,
             )
-
-
-def _refuse_own_place(checkpoint: Path, outputs: Sequence[Path]) -> None:
-    for output in outputs:
-        if output.resolve() == checkpoint.resolve():
-            raise ConfigurationError(f"{output} is the checkpoint itself")
 
 
 def _read_params(checkpoint: Path, given: Path | None) -> RunParams | None:
@@ -258,13 +256,7 @@ def _tell(output: Path, described: manifest.Manifest) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = build_parser()
-    args = cli.parse(parser, Arguments(), argv)
-    if len({manifest.path_beside(output) for output in args.output}) < len(args.output):
-        parser.error(
-            "two outputs would have the same manifest; give them two stems, such as "
-            "deer.onnx and deer_compiled.pt"
-        )
+    args = cli.parse(build_parser(), Arguments(), argv)
     return cli.exit_code(
         run,
         args.checkpoint,

@@ -31,10 +31,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from classification.artifacts import detections, detector_calibration
+from classification.artifacts import detections, detector_calibration, kinds
 from classification.artifacts.queried_images import QueriedBox
 from classification.megadb import box_categories
-from classification.runtime import cli
+from classification.runtime import cli, outputs
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Arguments(argparse.Namespace):
     drawn_boxes: Path
     output: Path
     iou: float
+    overwrite: bool
     verbose: bool
 
 
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=outputs.file(kinds.NPZ),
         default=Path(detector_calibration.FILENAME),
         help="calibration .npz to write (default: %(default)s)",
     )

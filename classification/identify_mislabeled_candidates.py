@@ -27,13 +27,13 @@ import argparse
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, get_args
 
 import numpy as np
 
 from classification.artifacts import (
     candidate_list,
+    kinds,
     label_index,
     layout,
     mislabeled_candidates,
@@ -44,7 +44,7 @@ from classification.dataset.counts import SPLITS
 from classification.labels import auditing
 from classification.labels.merging import dataset_of
 from classification.measuring import answers
-from classification.runtime import cli, containment, locking
+from classification.runtime import cli, containment, locking, outputs
 from classification.runtime.atomic import together
 from classification.runtime.errors import (
     ArtifactError,
@@ -54,6 +54,7 @@ from classification.runtime.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -77,6 +78,7 @@ class Arguments(argparse.Namespace):
     margin: float | None
     method: Method
     include_dataset_in_filename: bool
+    overwrite: bool
     verbose: bool
 
 
@@ -103,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "logdir",
-        type=Path,
+        type=outputs.folder({mislabeled_candidates.FILENAME: kinds.CANDIDATES}),
         help="run folder of train_classifier, or output folder of evaluate_model",
     )
     add(

@@ -58,7 +58,7 @@ from classification.megadb import (
 )
 from classification.megadb.staging import Staging
 from classification.megadb.standards import Source, Standard
-from classification.runtime import atomic, cli
+from classification.runtime import atomic, cli, outputs
 from classification.runtime.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -133,13 +133,13 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("import_metadata", __doc__)
+    parser = cli.Parser("import_metadata", __doc__, overwrite=False)
     parser.add_argument(
         "source", type=Path, nargs="?", help="the metadata: a file, or a folder"
     )
     parser.add_argument(
         "--megadb",
-        type=Path,
+        type=outputs.folder(),
         required=True,
         metavar="DIR",
         help="folder of the metadata store; made if missing",

@@ -29,7 +29,7 @@ from classification.artifacts import (
     queried_images,
 )
 from classification.cropping.existing import ExistingCrops
-from classification.runtime import addresses, cli, containment, progress
+from classification.runtime import addresses, cli, containment, outputs, progress
 from classification.runtime.name_list import NameList
 from taxonomy.graph import normal
 
@@ -48,9 +48,10 @@ class Arguments(argparse.Namespace):
     """What the command line says, typed."""
 
     queried_images_json: Path
-    output_dir: Path | None
+    output_dir: Path
     images_dir: Path
     megadb: Path | None
+    overwrite: bool
     verbose: bool
 
 
@@ -64,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "output_dir",
-        type=Path,
+        type=outputs.folder(default=lambda args: args.queried_images_json.parent),
         nargs="?",
         help="folder for the lists; made if missing (default: that of the images' file)",
     )
@@ -163,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.exit_code(
         run,
         args.queried_images_json,
-        args.output_dir or args.queried_images_json.parent,
+        args.output_dir,
         images_dir=args.images_dir,
         megadb=args.megadb,
     )

@@ -39,6 +39,7 @@ from classification.artifacts import (
     dataset_csv,
     image_counts,
     included_labels,
+    kinds,
     label_spec,
     location_counts,
     queried_images,
@@ -63,7 +64,7 @@ from classification.megadb import query
 from classification.megadb.corrections import read_corrections
 from classification.megadb.presence import find_missing
 from classification.megadb.reading import MetadataStore
-from classification.runtime import cli, locking, progress
+from classification.runtime import cli, locking, outputs, progress
 from classification.runtime.errors import ConfigurationError, in_file
 from classification.storage import flags as places_flags
 from classification.storage import holdings, places
@@ -123,6 +124,7 @@ class Arguments(argparse.Namespace):
     seed: int
     mislabeled_images: Path | None
     explain: list[str]
+    overwrite: bool
     verbose: bool
 
 
@@ -213,7 +215,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output-dir",
-        type=Path,
+        type=outputs.folder(
+            {
+                queried_images.FILENAME: kinds.QUERIED_IMAGES,
+                included_labels.FILENAME: kinds.INCLUDED_LABELS,
+                image_counts.PRESAMPLE_FILENAME: kinds.IMAGE_COUNTS,
+                image_counts.SAMPLED_FILENAME: kinds.IMAGE_COUNTS,
+                location_counts.FILENAME: kinds.LOCATION_COUNTS,
+            }
+        ),
         metavar="DIR",
         help="folder to write into; made if missing (default: only print what each "
         "label takes)",

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.artifacts import (
+    kinds,
     label_index,
     label_spec,
     target_mapping,
@@ -36,7 +37,7 @@ from classification.labels.mapping import (
     select_targets,
 )
 from classification.labels.selection import warnings
-from classification.runtime import cli
+from classification.runtime import cli, outputs
 from classification.runtime.errors import in_file
 from taxonomy.graph import Taxon
 
@@ -57,6 +58,7 @@ class Arguments(argparse.Namespace):
     taxonomy_csv: Path
     output: Path
     classifier_label_index: Path | None
+    overwrite: bool
     verbose: bool
 
 
@@ -77,7 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
         "taxonomy_csv", type=Path, help="which taxon each dataset label means"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="target mapping JSON to write"
+        "-o",
+        "--output",
+        type=outputs.file(kinds.TARGET_MAPPING),
+        required=True,
+        help="target mapping JSON to write",
     )
     parser.add_argument(
         "-i",

@@ -44,6 +44,7 @@ import msgspec
 
 from classification.artifacts import (
     detections,
+    kinds,
     label_index,
     predictions,
     predictions_info,
@@ -53,7 +54,7 @@ from classification.labels.joining import FIRST_ROW, Joiner, Queried, gather
 from classification.labels.merging import Classifier, Place, Rule, dataset_of
 from classification.labels.wording import some_of
 from classification.modeling import manifest
-from classification.runtime import cli, locking, progress
+from classification.runtime import cli, locking, outputs, progress
 from classification.runtime.errors import ArtifactError, ConfigurationError, in_file
 from classification.storage.crop_table import ClassifiedCrop, open_table
 from detection import models
@@ -97,6 +98,7 @@ class Arguments(argparse.Namespace):
     seed: int
     label: str | None
     relative_conf: bool
+    overwrite: bool
     verbose: bool
 
 
@@ -152,7 +154,11 @@ def build_parser() -> argparse.ArgumentParser:
         "label_names_json", type=Path, help="label index JSON of its categories"
     )
     parser.add_argument(
-        "-o", "--output-json", type=Path, required=True, help="merged JSON to write"
+        "-o",
+        "--output-json",
+        type=outputs.file(kinds.DETECTIONS),
+        required=True,
+        help="merged JSON to write",
     )
     parser.add_argument(
         "-n", "--classifier-name", required=True, help="for info.classifier"

@@ -23,13 +23,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.runtime import cli
+from classification.artifacts import kinds, predictions
+from classification.runtime import cli, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Arguments(argparse.Namespace):
     output: Path
     remove_shards: bool
     max_failures: int | None
+    overwrite: bool
     verbose: bool
 
 
@@ -48,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser("merge_shards", __doc__)
     parser.add_argument(
         "output",
-        type=Path,
+        type=outputs.Output(files=_written),
         help="what to make: a detections JSON, a classifier output (.csv or .csv.gz), or "
         "the folder of a detection cache",
     )
@@ -59,6 +61,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cli.add_max_failures(parser)
     return parser
+
+
+def _written(path: Path, _: Arguments) -> outputs.Files:
+    """Returns the one file that is made; a folder's are checked against its shards."""
+    if path.is_dir():
+        return {}
+    is_csv = path.name.endswith(predictions.ENDINGS)
+    return {path: kinds.PREDICTIONS if is_csv else kinds.DETECTIONS}
 
 
 def run(output: Path, *, remove_shards: bool, max_failures: int | None) -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import dataset_csv, label_spec, taxonomy_csv
+from classification.artifacts import dataset_csv, kinds, label_spec, taxonomy_csv
 from classification.labels import proposing
 from classification.labels.wanted import (
     Vocabulary,
@@ -36,7 +36,7 @@ from classification.labels.wanted import (
 )
 from classification.megadb import query
 from classification.megadb.reading import MetadataStore
-from classification.runtime import cli, tables
+from classification.runtime import cli, outputs, tables
 from classification.runtime.errors import ConfigurationError
 from taxonomy.graph import HomonymError, normal
 
@@ -64,6 +64,7 @@ class Arguments(argparse.Namespace):
     max_count: int | None
     no_max_count: bool
     exclude: list[str]
+    overwrite: bool
     verbose: bool
 
 
@@ -94,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=outputs.file(kinds.LABEL_SPEC),
         metavar="JSON",
         help="label specification to write (default: only print the labels)",
     )

@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import detections, label_spec
+from classification.artifacts import detections, kinds, label_spec
 from classification.labels import imagenet
-from classification.runtime import cli
+from classification.runtime import cli, outputs
 from classification.runtime.errors import PipelineError
 from classification.storage import samples
 
@@ -59,6 +59,7 @@ class Arguments(argparse.Namespace):
     threshold: float
     device: str
     restart: bool
+    overwrite: bool
     verbose: bool
 
 
@@ -183,7 +184,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=outputs.Output(files=_written, is_folder=True),
         default=Path("quickstart"),
         metavar="DIR",
         help="folder to write to; made if missing (default: ./%(default)s)",
@@ -205,6 +206,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="begin again, whatever a killed run has done",
     )
     return parser
+
+
+def _written(folder: Path, _: Arguments) -> outputs.Files:
+    """Returns the files that are written, with their kinds."""
+    files = Files(folder)
+    return {
+        files.detections: kinds.DETECTIONS,
+        files.classes: kinds.PREDICTIONS,
+        files.group_mapping: kinds.TARGET_MAPPING,
+        files.broad_mapping: kinds.TARGET_MAPPING,
+        files.groups: kinds.PREDICTIONS,
+        files.group_labels: kinds.LABEL_INDEX,
+        files.merged: kinds.DETECTIONS,
+        files.page: kinds.PAGE,
+    }
 
 
 def run(images: Path | None, output: Path, *, options: Options) -> None:

@@ -29,11 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import step_log
+from classification.artifacts import kinds, step_log
 from classification.artifacts.step_log import StepLog
 from classification.reports import dataset_figures, dataset_page, render
 from classification.reports.dataset_figures import Options, Source
-from classification.runtime import cli, parallel
+from classification.runtime import cli, outputs, parallel
 from classification.runtime.errors import ConfigurationError
 from classification.storage.local import LocalStore
 
@@ -53,7 +53,7 @@ class Arguments(argparse.Namespace):
 
     base_logdir: Path
     crops: Path
-    output: Path | None
+    output: Path
     megadb: Path | None
     compare_splits: Path | None
     crops_per_label: int
@@ -61,8 +61,9 @@ class Arguments(argparse.Namespace):
     no_pixels: bool
     seed: int
     threads: int
-    logdir: Path | None
+    logdir: Path
     max_failures: int | None
+    overwrite: bool
     verbose: bool
 
 
@@ -90,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=outputs.file(kinds.PAGE, default=lambda args: args.base_logdir / FILENAME),
         metavar="HTML",
         help=f"page to write (default: {FILENAME} in BASE_LOGDIR)",
     )
@@ -134,7 +135,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="threads that decode crops (default: %(default)s)",
     )
     parser.add_argument(
-        "--logdir", type=Path, help="folder for the log (default: BASE_LOGDIR)"
+        "--logdir",
+        type=outputs.folder(default=lambda args: args.base_logdir),
+        help="folder for the log (default: BASE_LOGDIR)",
     )
     cli.add_max_failures(parser)
     return parser
@@ -205,10 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         run,
         _source(args),
         _options(args),
-        output=args.output or args.base_logdir / FILENAME,
-        settings=Settings(
-            logdir=args.logdir or args.base_logdir, max_failures=args.max_failures
-        ),
+        output=args.output,
+        settings=Settings(logdir=args.logdir, max_failures=args.max_failures),
     )
 
 
@@ -218,7 +219,7 @@ def _source(args: Arguments) -> Source:
         store=LocalStore(args.crops),
         megadb=args.megadb,
         other_splits=args.compare_splits,
-        work_dir=args.logdir or args.base_logdir,
+        work_dir=args.logdir,
     )
 
 

@@ -29,13 +29,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.artifacts import dataset_csv, run_params
+from classification.artifacts import dataset_csv, kinds, run_params
 from classification.modeling import calibration, manifest
 from classification.reports import render, results_assembly, results_plan
 from classification.reports.evaluated import Calibration
 from classification.reports.results_assembly import Source
 from classification.reports.results_page import SCRIPTS, TEMPLATE
-from classification.runtime import cli
+from classification.runtime import cli, outputs
 from classification.runtime.errors import ConfigurationError
 from classification.storage.local import LocalStore
 
@@ -53,7 +53,7 @@ class Arguments(argparse.Namespace):
     """What the command line says, typed."""
 
     logdir: Path
-    output: Path | None
+    output: Path
     splits: list[str]
     compare: Path | None
     manifest: Path | None
@@ -62,6 +62,7 @@ class Arguments(argparse.Namespace):
     thumbnails: int
     sample: int
     seed: int
+    overwrite: bool
     verbose: bool
 
 
@@ -70,7 +71,7 @@ class Options:
     """What to show; None where params.json says it.
 
     Attributes:
-        output: the page, or None for ``OUTPUT`` in the folder of the evaluation.
+        output: the page.
         splits: names of those to show; empty for all.
         compare: folder of another evaluation, or None.
         manifest: whose calibration is shown, or None.
@@ -81,7 +82,7 @@ class Options:
         seed: of what is drawn.
     """
 
-    output: Path | None = None
+    output: Path
     splits: Sequence[str] = ()
     compare: Path | None = None
     manifest: Path | None = None
@@ -101,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=outputs.file(kinds.PAGE, default=lambda args: args.logdir / OUTPUT),
         metavar="HTML",
         help=f"the page (default: {OUTPUT} in the folder)",
     )
@@ -172,7 +173,6 @@ def run(logdir: Path, *, options: Options) -> None:
         ConfigurationError: files do not belong together.
         StorageError: a folder cannot be read or written.
     """
-    output = options.output or logdir / OUTPUT
     params_json = logdir / run_params.FILENAME
     params = run_params.read(params_json) if params_json.exists() else None
     crops, dataset = _folders(params, options)
@@ -193,12 +193,12 @@ def run(logdir: Path, *, options: Options) -> None:
             notes=_lacking(crops, dataset) + _changed(params, dataset),
         )
     )
-    render.write(output, TEMPLATE, page, scripts=SCRIPTS)
+    render.write(options.output, TEMPLATE, page, scripts=SCRIPTS)
     for note in page.notes:
         _logger.warning("%s", note)
     _logger.info(
         "%s: %s; %d pictures, %d crops could not be read",
-        output,
+        options.output,
         ", ".join(f"{one.name} {one.crops} crops" for one in page.splits),
         page.thumbnails,
         page.gone,

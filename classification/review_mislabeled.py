@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from classification.artifacts import kinds
 from classification.reports import (
     render,
     review_candidates,
@@ -40,7 +41,7 @@ from classification.reports import (
 )
 from classification.reports.review_detections import MOST_SUBJECTS, Rule
 from classification.reports.review_layout import Layout
-from classification.runtime import atomic, cli
+from classification.runtime import atomic, cli, outputs
 from classification.runtime.errors import TooManyFailuresError
 from classification.storage.local import LocalStore
 
@@ -73,6 +74,7 @@ class Arguments(argparse.Namespace):
     most: int | None
     skip: int
     picture_px: int | None
+    overwrite: bool
     verbose: bool
 
 
@@ -113,7 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of the images that a detections JSON names",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="page to write, .html"
+        "-o",
+        "--output",
+        type=outputs.file(kinds.PAGE),
+        required=True,
+        help="page to write, .html",
     )
     parser.add_argument(
         "--dataset-csv",

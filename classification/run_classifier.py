@@ -42,6 +42,7 @@ import numpy as np
 from classification.artifacts import (
     detections,
     image_contents,
+    kinds,
     label_index,
     layout,
     predictions,
@@ -64,7 +65,7 @@ from classification.cropping.wanted import UNKNOWN_DETECTOR, detector_of
 from classification.modeling import loading, manifest, torchscript
 from classification.modeling.batches import Batch, Loader
 from classification.modeling.inference import Resources
-from classification.runtime import cli, journal, parallel, progress, shards
+from classification.runtime import cli, journal, outputs, parallel, progress, shards
 from classification.runtime.contents import Contents
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal
@@ -115,6 +116,7 @@ class Arguments(argparse.Namespace):
     ray_shards: int
     ray_cpus: int | None
     logdir: Path
+    overwrite: bool
     verbose: bool
 
 
@@ -160,7 +162,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "crops_dir", type=cli.existing_dir, help="folder that holds the crops"
     )
-    parser.add_argument("output", type=_csv_path, help="file to write, .csv or .csv.gz")
+    parser.add_argument(
+        "output",
+        type=outputs.Output(files=_written, parse=_csv_path),
+        help="file to write, .csv or .csv.gz",
+    )
     parser.add_argument(
         "-d",
         "--detections-json",
@@ -231,6 +237,12 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="write the probabilities as the network gives them, though the model is "
         "calibrated",
     )
+
+
+def _written(path: Path, args: Arguments) -> outputs.Files:
+    output = args.shard.path(path) if args.shard else path
+    journal = shards.journal_of(output, args.shard)
+    return {output: kinds.PREDICTIONS, journal: kinds.JOURNAL}
 
 
 def _csv_path(text: str) -> Path:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from classification.artifacts import mislabeled, timelapse_csv
 from classification.labels import correcting
-from classification.runtime import cli, containment, locking
+from classification.runtime import cli, containment, locking, outputs
 from classification.runtime.atomic import check_writable, together
 from classification.runtime.errors import (
     ArtifactError,
@@ -58,10 +58,10 @@ class Arguments(argparse.Namespace):
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("save_mislabeled", __doc__)
+    parser = cli.Parser("save_mislabeled", __doc__, overwrite=False)
     parser.add_argument(
         "container_path",
-        type=Path,
+        type=outputs.folder(),
         help=f"folder that holds, or shall hold, {mislabeled.FOLDER}",
     )
     parser.add_argument(

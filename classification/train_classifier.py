@@ -76,7 +76,7 @@ from classification.dataset.counts import SPLITS
 from classification.modeling import catalog
 from classification.reports import model_card
 from classification.reports.model_card import Card
-from classification.runtime import cli, locking, parallel, registry
+from classification.runtime import cli, locking, outputs, parallel, registry
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import (
     ArtifactError,
@@ -204,7 +204,7 @@ class Choices:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser(STEP, __doc__)
+    parser = cli.Parser(STEP, __doc__, overwrite=False)
     add = parser.add_argument
     add(
         "dataset_dir",
@@ -215,7 +215,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("cropped_images_dir", type=Path, nargs="?", help="root of the crops")
     add(
         "--logdir",
-        type=Path,
+        type=outputs.folder(),
         default=Path(),
         help="folder to make the run folder in (default: .)",
     )
@@ -433,7 +433,7 @@ def _add_examples(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--crop-cache",
-        type=Path,
+        type=outputs.folder(),
         metavar="DIR",
         help="keep crops there that are decoded and made small, for further epochs "
         f"and runs; may be deleted at any time (default: LOGDIR/{_CACHE})",

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.runtime import cli, locking
+from classification.runtime import cli, locking, outputs
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
 from classification.storage import flags as places_flags
@@ -120,10 +120,15 @@ class Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("batch_service", __doc__)
+    parser = cli.Parser("batch_service", __doc__, overwrite=False)
     add = parser.add_argument
     add("model", metavar="MODEL", help='model file, name, or "default"')
-    add("output_dir", type=Path, metavar="OUTPUT_DIR", help="folder of the tasks")
+    add(
+        "output_dir",
+        type=outputs.folder(),
+        metavar="OUTPUT_DIR",
+        help="folder of the tasks",
+    )
     add(
         "--threshold",
         type=cli.fraction,

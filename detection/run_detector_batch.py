@@ -35,9 +35,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from classification.artifacts import detections, label_index, step_log
+from classification.artifacts import detections, kinds, label_index, step_log
 from classification.cropping.images import DEFAULT_MAX_PIXELS
-from classification.runtime import cli, journal, progress, shards
+from classification.runtime import cli, journal, outputs, progress, shards
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import ConfigurationError
 from classification.sharding import cluster, flags
@@ -111,6 +111,7 @@ class Arguments(argparse.Namespace):
     ray_shards: int
     ray_cpus: int | None
     without_effect: bool
+    overwrite: bool
     verbose: bool
 
 
@@ -189,7 +190,13 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="folder of images, one image, a .txt (one path or address a line) or .json "
         "list, or the address of a container, @FILE reads it from a file",
     )
-    add("output", nargs="?", type=Path, metavar="OUTPUT", help="detections JSON")
+    add(
+        "output",
+        nargs="?",
+        type=outputs.Output(files=_written),
+        metavar="OUTPUT",
+        help="detections JSON",
+    )
     add("--list-models", action="store_true", help="print the known models, and end")
     add("--recursive", action="store_true", help="look into the folders of the folder")
     add(
@@ -217,6 +224,22 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help='names to write for the model\'s classes, such as {"0": "animal"}',
     )
+
+
+def _written(output: Path, args: Arguments) -> outputs.Files:
+    """Returns the files that are written, with their kinds; flags may name a journal."""
+    if args.overwrite_handling != OVERWRITE:
+        return {}  # what is there stays
+    if args.shard:
+        output = args.shard.path(output)
+    files = {output: kinds.DETECTIONS}
+    if args.checkpoint_path is None and _checkpoint_of(args) is None:
+        files[shards.journal_of(output, args.shard)] = kinds.JOURNAL
+    return files
+
+
+def _resumed(path: Path, args: Arguments) -> outputs.Files:
+    return {} if path in {AUTO, args.checkpoint_path} else {path: kinds.JOURNAL}
 
 
 def _add_contents(parser: argparse.ArgumentParser) -> None:
@@ -272,19 +295,19 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--checkpoint_path",
-        type=Path,
+        type=outputs.file(kinds.JOURNAL),
         metavar="PATH",
         help="where the journal is (default: OUTPUT.journal)",
     )
     add(
         "--resume_from_checkpoint",
-        type=_checkpoint,
+        type=outputs.Output(files=_resumed, parse=_checkpoint),
         metavar="PATH",
         help='"auto", which is what happens anyway, or the journal to go on from',
     )
     add(
         "--logdir",
-        type=Path,
+        type=outputs.folder(),
         metavar="DIR",
         help="folder of the step log (default: OUTPUT's)",
     )

@@ -43,7 +43,7 @@ class Arguments(argparse.Namespace):
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = cli.Parser("taxonomy_csv_checker", __doc__)
+    parser = cli.Parser("taxonomy_csv_checker", __doc__, overwrite=False)
     parser.add_argument("taxonomy_csv", type=Path, help="the file to check")
     return parser
 

@@ -16,11 +16,13 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from classification.runtime import parallel, streams
+from classification.runtime import outputs, parallel, streams
 from classification.runtime.addresses import redacted
 from classification.runtime.errors import PipelineError, TooManyFailuresError
 
@@ -47,8 +49,16 @@ _logger = logging.getLogger(__name__)
 class Parser(argparse.ArgumentParser):
     """An argument parser that reads flags with ``-`` and ``_`` alike."""
 
-    def __init__(self, module: str, description: str | None) -> None:
-        """Names the program after its module and keeps the description's lines."""
+    def __init__(
+        self, module: str, description: str | None, *, overwrite: bool = True
+    ) -> None:
+        """Names the program after its module and keeps the description's lines.
+
+        Args:
+            module: of the command.
+            description: its docstring.
+            overwrite: declare ``--overwrite``, as all do that replace files.
+        """
         super().__init__(
             prog=module.rpartition(".")[2],
             description=description,
@@ -56,6 +66,24 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("--verbose", action="store_true", help="log details")
+        if overwrite:
+            self.add_argument(
+                "--overwrite",
+                action="store_true",
+                help="write over files of another kind that have an output's name",
+            )
+
+    def parse_args(  # type: ignore[override]  # argparse overloads on namespace
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> argparse.Namespace:
+        """Parses ``args``; says of too many words where they may come from."""
+        words = list(sys.argv[1:] if args is None else args)
+        parsed, surplus = self.parse_known_args(words, namespace)
+        if surplus:
+            self.error(f"unrecognized arguments: {' '.join(surplus)}{_expanded(words)}")
+        return parsed
 
     def parse_known_args(  # type: ignore[override]  # argparse overloads on namespace
         self,
@@ -68,6 +96,23 @@ class Parser(argparse.ArgumentParser):
         end = words.index("--") if "--" in words else len(words)
         spelled = [_respell(word, declared) for word in words[:end]] + words[end:]
         return super().parse_known_args(spelled, namespace)
+
+
+def _expanded(words: Sequence[str]) -> str:
+    """Says that several words are files of one folder and ending, if they are."""
+    alike = Counter(
+        (path.parent, path.suffix) for path in map(Path, filter(os.path.isfile, words))
+    )
+    (folder, suffix), number = max(
+        alike.items(), key=itemgetter(1), default=((Path(), ""), 0)
+    )
+    if number <= 1:
+        return ""
+    return (
+        f" ({number} files {folder / ('*' + suffix)} are among the words: if you wrote a "
+        "pattern, the shell put the list of its files in its place; give the folder, or "
+        "the pattern in quotes where one is taken)"
+    )
 
 
 def _plain(flag: str) -> str:
@@ -187,7 +232,10 @@ def _number(text: str, kind: Callable[[str], NumberT]) -> NumberT:
 def add_logdir(parser: argparse.ArgumentParser) -> None:
     """Declares ``--logdir``, the folder of the step log: the working folder by default."""
     parser.add_argument(
-        "--logdir", type=Path, default=Path(), help="folder for the log (default: .)"
+        "--logdir",
+        type=outputs.folder(),
+        default=Path(),
+        help="folder for the log (default: .)",
     )
 
 
@@ -265,10 +313,17 @@ def check_failures(failed: int, total: int, max_failures: int | None) -> None:
 def parse(
     parser: argparse.ArgumentParser, arguments: ArgumentsT, argv: Sequence[str] | None
 ) -> ArgumentsT:
-    """Fills ``arguments`` from the command line and turns on logging to stderr."""
+    """Fills ``arguments`` from the command line and turns on logging to stderr.
+
+    Ends the process with exit code 1 where an output would destroy what it should not;
+    see ``outputs.check``.
+    """
     streams.prepare()
     parser.parse_args(argv, namespace=arguments)
     _start_logging(verbose=getattr(arguments, "verbose", False))
+    outputs.fill_defaults(parser, arguments)
+    if code := exit_code(outputs.check, parser, arguments):
+        raise SystemExit(code)
     return arguments
 
 

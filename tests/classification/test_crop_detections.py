@@ -596,8 +596,10 @@ def test_a_crops_folder_that_cannot_be_made_ends_the_run(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.crops.write_text("a file")
-    assert place.run() == cli.EXIT_FAILED
-    assert last_line(capsys).startswith(f"error: cannot write {place.crops}")
+    with pytest.raises(SystemExit) as ended:
+        place.run()
+    assert ended.value.code == cli.EXIT_FAILED
+    assert last_line(capsys).endswith(f"{place.crops} is a file; a folder is needed")
 
 
 def test_a_missing_images_folder_is_one_line(

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -81,7 +81,11 @@ class World:
 
     def refusal(self, line: str) -> str:
         """Returns the one line of a run that ends with exit code 1."""
-        assert self.run(line) == 1
+        try:
+            code = self.run(line)
+        except SystemExit as ended:  # before any work
+            code = cast("int", ended.code)
+        assert code == 1
         last = self.said[-1]
         assert last.startswith("error: ")
         return last.removeprefix("error: ")
@@ -654,9 +658,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_it_detects(
     (world.base / folder).write_bytes(b"in the way")
     (world.base / "broken_v7.onnx").write_bytes(b"never loaded")
     line = DETECT.replace("tiny_v7.onnx", "broken_v7.onnx")
-    reason = "Not a directory" if folder == "mdcache" else "File exists"
-    at = "mdcache/v7" if folder == "mdcache" else folder
-    assert world.refusal(line) == f"cannot write into {at}: {reason}"
+    assert world.refusal(line).endswith(f" {folder} is a file; a folder is needed")
 
 
 def test_the_last_line_says_what_was_done(world: World) -> None:
@@ -1058,14 +1060,14 @@ def test_images_may_be_added_to_the_query_meanwhile(world: World) -> None:
 
 def test_a_task_list_of_the_original_is_told_apart(world: World) -> None:
     path = world.base / "resume.json"
-    path.write_text('[{"dataset": "a"}]', encoding="utf-8")
+    path.write_text('[{"dataset": "a", "task_id": "b"}]', encoding="utf-8")
     assert world.refusal(f"{DETECT} --resume-file resume.json") == (
         "resume.json lists tasks of the Batch Detection API; --batch-api URL asks for "
         "them, or name another --resume-file, and the images are detected here"
     )
     path.write_text("my notes")
     assert world.refusal(f"{DETECT} --resume-file resume.json --restart") == (
-        "resume.json is not a journal; move it out of the way"
+        "--resume-file resume.json is not a journal; move it out of the way"
     )
     assert path.read_text() == "my notes"
 

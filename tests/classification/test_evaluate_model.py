@@ -356,6 +356,8 @@ def test_an_output_folder_that_cannot_be_is_said_at_once(
     desk: Desk, capsys: Capture
 ) -> None:
     desk.out.write_text("a file")
-    assert desk.main("--splits", "val") == 1
-    assert "cannot write into" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        desk.main("--splits", "val")
+    assert ended.value.code == 1
+    assert "is a file; a folder is needed" in capsys.readouterr().err
     assert not trained.compiled_path(desk.checkpoint).exists()

@@ -270,7 +270,6 @@ def test_a_calibration_that_goes_is_said(
             ["--params-json", "no.json"],
             "no.json: cannot read: No such file or directory",
         ),
-        ({}, ["ckpt_0.pt"], "ckpt_0.pt is the checkpoint itself"),
     ],
 )
 def test_known_failures(
@@ -292,7 +291,6 @@ def test_known_failures(
     ("arguments", "message"),
     [
         (["deer.h5"], "deer.h5 ends neither in .onnx nor in .pt"),
-        (["deer.onnx", "deer.pt"], "two outputs would have the same manifest"),
         (["deer.onnx", "--image-size", "5"], "5 is not between 8 and 4096"),
     ],
 )

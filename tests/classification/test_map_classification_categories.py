@@ -131,13 +131,13 @@ def test_a_refusal_names_the_file_and_writes_nothing(
 ) -> None:
     folder = Path(files[file]).parent
     output = folder / "map.json"
-    output.write_text("as it was")
+    output.write_text('{"as": ["it was"]}')
     files[file] = str(write_json(folder / "broken.json", document))
     assert main([*files, "-o", str(output)]) == 1
     assert (
         capsys.readouterr().err.splitlines()[-1] == f"error: {files[file]}: {message}"
     )
-    assert output.read_text() == "as it was"
+    assert output.read_text() == '{"as": ["it was"]}'
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
