@@ -132,6 +132,44 @@ def test_analyze_classifier_results_runs(trained: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("said", [{}, {"logdir": "."}])
+def test_analyze_classifier_results_runs_beside_its_results(
+    trained: Path, said: dict[str, str]
+) -> None:
+    [folder] = [path for path in (trained / "run").iterdir() if path.name[0] == "2"]
+    text = shown("analyze_classifier_results", folder, crops="../../crops", **said)
+    assert "mean without other" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", [{}, {"base_logdir": "."}])
+def test_inspect_dataset_runs_beside_its_results(
+    trained: Path, said: dict[str, str]
+) -> None:
+    text = shown("inspect_dataset", trained / "run", crops="../crops", **said)
+    assert "bear: 16 crops" in text
+
+
+@pytest.mark.slow
+def test_megaclassifier_label_spec_runs_in_the_store(tmp_path: Path) -> None:
+    write_taxonomy(tmp_path / "taxonomy.csv", DEER_AND_BIRDS)
+    images = [
+        {"file": f"deer{number:02}.jpg", "labels": ["deer"], "location": "1"}
+        for number in range(12)
+    ]
+    write_store(tmp_path / "megadb", {"idfg": images})
+    text = shown(
+        "megaclassifier_label_spec",
+        tmp_path / "megadb",
+        taxonomy="../taxonomy.csv",
+        label_spec="../label_spec.json",
+        min_images=10,
+    )
+    assert "12 images of 1 labels" in text
+    assert (tmp_path / "label_spec.json").is_file()
+
+
+@pytest.mark.slow
 def test_megaclassifier_label_spec_runs_and_is_accepted(tmp_path: Path) -> None:
     write_taxonomy(tmp_path / "taxonomy.csv", DEER_AND_BIRDS)
     images = [

@@ -76,19 +76,15 @@ class Spelling:
         Raises:
             ArtifactError: it does not begin with the prefix, and is not left out.
         """
-        name = _with_slashes(name)
+        name = detections.with_slashes(name)
         if not (self.remove_prefix or self.add_prefix):
             return name
-        prefix = _with_slashes(self.remove_prefix)
+        prefix = detections.with_slashes(self.remove_prefix)
         if not name.startswith(prefix):
             if self.skip_others:
                 return None
             raise ArtifactError(f"{name!r} does not begin with {prefix!r}")
-        return _with_slashes(self.add_prefix) + name[len(prefix) :]
-
-
-def _with_slashes(name: str) -> str:
-    return name.replace("\\", "/")
+        return detections.with_slashes(self.add_prefix) + name[len(prefix) :]
 
 
 @dataclass

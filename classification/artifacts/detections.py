@@ -23,11 +23,13 @@ threshold takes it.
 After classification there is ``classification_categories``, and a detection may hold
 ``"classifications": [["2", 0.871], ["0", 0.1]]``: category ids and probabilities, most
 probable first. Files of every format version since 1.0 are read, keys in any order; each
-file stands once, and each category id is one of those listed.
+file stands once, and each category id is one of those listed. Names with backslashes, as
+MegaDetector writes them on Windows, are read, and written on, with ``/``; how many is said.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,11 +46,20 @@ from detection.boxes import Box
 from detection.records import ImageDetections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Container,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from pathlib import Path
     from typing import TypeAlias
 
     Rename: TypeAlias = Callable[[str], str | None]
+
+_logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = "1.6"
 
@@ -148,6 +159,11 @@ class DetectionsFile:
             elif (name := self._rename(image.file)) is not None:
                 yield place, msgspec.structs.replace(image, file=name)
 
+    def spelled_at(self, places: Container[int]) -> dict[int, str]:
+        """Return the names of some images as the file spells them, by position."""
+        images = enumerate(self._read(_TYPED))
+        return {place: image.file for place, image in images if place in places}
+
     def documents(self) -> Iterator[bytes]:
         """Yields each image's JSON text, with every key it holds, in file order."""
         documents = map(bytes, self._read(_RAW))
@@ -190,7 +206,8 @@ def open_file(
     Args:
         path: the file.
         rename: given an image's name in the file, returns the one that it is checked,
-            and goes, by; or None to leave the image out; or raises ArtifactError.
+            and goes, by; or None to leave the image out; or raises ArtifactError. By
+            default ``with_slashes``.
         may_repeat: an image may stand more than once.
         chunk_bytes: how much to read at a time.
 
@@ -198,8 +215,13 @@ def open_file(
         ArtifactError: it is missing, truncated, no JSON, or breaks the format; with
             the address, such as ``images[3].detections[0].bbox``.
     """
-    survey = _Survey(rename=rename)
+    survey = _Survey(rename=rename or with_slashes)
     return _check_whole(path, survey, chunk_bytes, may_repeat=may_repeat)
+
+
+def with_slashes(name: str) -> str:
+    """Return a name with ``/`` between its folders, as all systems take it."""
+    return name.replace("\\", "/")
 
 
 def read(
@@ -210,7 +232,7 @@ def read(
     For files that fit in memory; see ``open_file``, which raises the same.
     """
     kept: list[ImageDetections] = []
-    file = _check_whole(path, _Survey(keep=kept), chunk_bytes)
+    file = _check_whole(path, _Survey(keep=kept, rename=with_slashes), chunk_bytes)
     return file.header, kept
 
 
@@ -254,6 +276,13 @@ def _check_whole(
         header = _to_header(document)
         if blocks is None:
             raise ArtifactError(_NO_IMAGES)
+    if survey.backslash_count and survey.rename:
+        _logger.warning(
+            "%s: %d names of images have backslashes, as Windows writes them; they are "
+            "read as with /",
+            path,
+            survey.backslash_count,
+        )
     found = DetectionsFile(
         path,
         header,
@@ -290,6 +319,7 @@ class _Survey:
     Attributes:
         image_count: number of images so far, without those that are left out.
         left_out_count: number of images that ``rename`` leaves out.
+        backslash_count: number of names that hold a backslash.
         rename: what their names go through, or None.
         is_renamed: it changed one.
         is_sorted: their names never fall.
@@ -308,6 +338,7 @@ class _Survey:
         """Begins with no image; each that passes is appended to ``keep``."""
         self.image_count = 0
         self.left_out_count = 0
+        self.backslash_count = 0
         self.rename = rename
         self.is_renamed = False
         self.is_sorted = True
@@ -321,17 +352,22 @@ class _Survey:
     def take(self, text: bytes, first: int) -> int:
         """Checks a block of images, given its position; returns how many there are."""
         images = _decode(text, first)
-        self._take_names([image.file for image in images], first)
+        names = self._take_names([image.file for image in images], first)
         boxes = [box for image in images for box in image.detections or ()]
         self.categories.update({box.category for box in boxes})
         classified = [box.classifications for box in boxes if box.classifications]
         self.classes.update([id_ for pairs in classified for id_, _ in pairs])
         if self._keep is not None:
-            self._keep += images
+            pairs = zip(images, names, strict=True)
+            self._keep += [
+                msgspec.structs.replace(one, file=name) for one, name in pairs
+            ]
         return len(images)
 
-    def _take_names(self, names: list[str], first: int) -> None:
+    def _take_names(self, names: list[str], first: int) -> list[str]:
+        """Checks the names of some images; returns those that they go by."""
         spelled: list[str | None] = [*names]
+        self.backslash_count += sum("\\" in name for name in names)
         if self.rename is not None:
             spelled = _spelled(names, self.rename, first)
             self.is_renamed = self.is_renamed or spelled != names
@@ -346,6 +382,7 @@ class _Survey:
         in_order = [self._last, *names]
         self.is_sorted = self.is_sorted and in_order == sorted(in_order)
         self._last = in_order[-1]
+        return names
 
 
 def _decode(text: bytes, first: int) -> list[ImageDetections]:
@@ -435,8 +472,11 @@ def _refuse_repeated(file: DetectionsFile, suspects: frozenset[int]) -> None:
         if hash(containment.fold(image.file)) not in suspects:
             continue
         if image.file in seen:
+            first = seen[image.file]
+            one, other = file.spelled_at({first, index}).values()
+            spelled = f", spelled {one!r} there and {other!r} here" * (one != other)
             raise ArtifactError(
-                f"{image.file!r} stands at images[{seen[image.file]}] already",
+                f"{image.file!r} stands at images[{first}] already{spelled}",
                 where=f"{file.path}: images[{index}].file",
             )
         seen[image.file] = index

@@ -58,10 +58,12 @@ def checked_dataset(name: str, *, where: str = "") -> str:
     """Returns ``name`` if files can be called after it: it is a dataset's name.
 
     Raises:
-        ArtifactError: as ``checked_name``; or it is the path of a folder, or no disk
-            takes a file called after it.
+        ArtifactError: as ``checked_name``; or it is the path of a folder, is not UTF-8,
+            or no disk takes a file called after it.
     """
     reason = containment.writing_fault(name)
+    if not reason and not containment.is_utf8(name):
+        reason = "is not UTF-8"
     if not reason and "/" in name:
         reason = "names more than one folder"
     if not reason and len(os.fsencode(name)) > _LONGEST_DATASET:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.runtime import locking, parallel
+from classification.runtime import containment, locking, parallel
 from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
@@ -47,10 +47,12 @@ def connect(
         threads: how many it uses; None for the cores, as far as memory allows.
 
     Raises:
-        StorageError: the folder cannot be written, or the disk is full.
+        StorageError: the folder cannot be written or has a name that DuckDB does not
+            take, or the disk is full.
     """
     import duckdb  # noqa: PLC0415 - takes a moment, and --help needs none of it
 
+    check_name(folder)
     _remove_abandoned(folder)
     spill, lock = _spill_folder(folder)
     try:
@@ -76,6 +78,19 @@ def connect(
         raise StorageError(f"cannot work in {folder}: {reason}") from error
     finally:
         _remove(spill, lock)
+
+
+def check_name(path: Path) -> None:
+    """Check that DuckDB can open a file or folder of this name.
+
+    Raises:
+        StorageError: the name, or that of a folder above, is not UTF-8.
+    """
+    if not containment.is_utf8(str(path.absolute())):
+        raise StorageError(
+            f"cannot work in {path.absolute()}: a name in it is not UTF-8, which DuckDB "
+            "does not open; rename that folder, or use another"
+        )
 
 
 def _is_of_disk(error: duckdb.Error) -> bool:

@@ -110,9 +110,11 @@ class MetadataStore:
 
         Raises:
             ArtifactError: it is no store, or a table is missing or of another form.
-            StorageError: the working folder cannot be written, or is full.
+            StorageError: the working folder cannot be written, or is full; or the name
+                of either is not UTF-8.
         """
         dataset_list.read(folder)  # before anything is made
+        database.check_name(folder)
         with database.connect(work_dir, on_disk=True) as connection:
             yield cls(folder, connection)
 

@@ -74,6 +74,15 @@ def fault(name: str) -> str:
     return ""
 
 
+def is_utf8(name: str) -> bool:
+    """Says whether a name, or path, is text that all programs can be given."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def writing_fault(name: str) -> str:
     """Says why no file of a name can, or shall, be written, whatever is on the disk.
 

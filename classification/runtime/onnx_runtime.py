@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from classification.runtime import containment
+from classification.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from types import ModuleType
 
     Provider = str | tuple[str, dict[str, int]]
@@ -48,8 +51,14 @@ def open_session(
         quiet: log no errors either; all of them are raised.
 
     Raises:
+        ModelError: its path is not UTF-8.
         Exception: onnxruntime's errors share no base class but this.
     """
+    if isinstance(model, Path) and not containment.is_utf8(str(model.absolute())):
+        raise ModelError(
+            f"{model}: a name in its path is not UTF-8, which ONNX Runtime does not "
+            "open; rename that folder or file"
+        )
     settings = load().SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
@@ -58,7 +67,7 @@ def open_session(
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # It would take a file of its own format for an ONNX file, and nothing has read that.
     settings.add_session_config_entry("session.load_model_format", "ONNX")
-    if folder is not None:
+    if folder is not None and containment.is_utf8(str(folder.resolve())):
         settings.add_session_config_entry(
             "session.model_external_initializers_file_folder_path",
             os.fspath(folder.resolve()),

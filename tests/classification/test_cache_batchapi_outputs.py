@@ -348,8 +348,9 @@ def test_a_file_of_several_datasets_is_put_in_once_for_each(world: World) -> Non
         "d.json: images[1].file: 'ENA24/b.jpg' does not begin with 'caltech/'; "
         "--remove-prefix takes a folder off every name"
     )
-    code, (line,) = world.run(*flags, "--skip-others")
+    code, (said, line) = world.run(*flags, "--skip-others")
     assert code == 0
+    assert "1 names of images have backslashes" in said
     assert without_log(line).startswith(
         "wrote mdcache/v4.1/caltech.json: 2 images, 2 of them added, 0 replaced, 0 kept "
         "as they were; the detector had failed on 0; 1 of other datasets left out"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from classification import import_metadata
 from classification.artifacts import dataset_list, image_table
 from classification.artifacts.dataset_list import DatasetEntry
 from classification.megadb import store
-from tests.world import jpeg_bytes, photograph
+from classification.runtime.errors import StorageError
+from tests.world import jpeg_bytes, photograph, write_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -645,3 +647,34 @@ PACKAGE = {
     "1,d,1,2020-05-30T04:57:37Z,2020-05-30T04:57:37Z,media,animal,elk,human\n"
     "2,d,2,2020-05-30T05:57:37Z,2020-05-30T05:57:37Z,media,animal,fox,machine\n",
 }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+@pytest.mark.parametrize("place", ["folder", "dataset"])
+def test_names_that_are_not_utf_8_are_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (tmp_path / name).mkdir()
+    source = tmp_path / name / "labels.csv"
+    source.write_text("file,label,location\na.jpg,fox,x\n")
+    megadb = tmp_path / (name if place == "folder" else "plain") / "megadb"
+    columns = "file=file,label=label,location=location"
+    words = [str(source), "--columns", columns, "--logdir", str(tmp_path)]
+    words += ["--dataset", name if place == "dataset" else "d"]
+    assert import_metadata.main([*words, "--megadb", str(megadb)]) == 1
+    assert "not UTF-8" in capsys.readouterr().err.splitlines()[-1]
+    assert (
+        import_metadata.main(
+            [*words, "--megadb", str(tmp_path / "m"), "--dataset", "d"]
+        )
+        == 0
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+def test_a_store_below_a_folder_that_is_not_utf_8_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    write_store(folder, {"d": [{"file": "a.jpg", "labels": ["fox"], "location": "x"}]})
+    with pytest.raises(StorageError, match="not UTF-8"):
+        store.summarize(folder)

@@ -1177,3 +1177,12 @@ def test_the_field_s_own_validator_finds_no_error(queried: Files, mode: str) -> 
     run = subprocess.run(command, check=True, capture_output=True)
     results = msgspec.json.decode(run.stderr.splitlines()[-1])
     assert (results["errors"], results["warnings"]) == ([], [])
+
+
+def test_names_of_windows_are_merged_and_written_with_slashes(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.write_boxes({"x\\a.jpg": found(0.9)})
+    files.write_results((crop("x/a.jpg", 0), [0.2, 0.7, 0.1]))
+    assert files.merge() == 0
+    assert list(files.told()) == ["x/a.jpg"]
+    assert files.told()["x/a.jpg"][0][0] == ["1", 0.7]

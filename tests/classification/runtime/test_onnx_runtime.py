@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from classification.runtime import onnx_runtime
+from classification.runtime.errors import ModelError
 from tests.commands import ROOT
 from tests.detection.detectors.graphs import red_detector
 
@@ -77,3 +78,13 @@ def test_a_file_of_the_runtime_s_own_format_is_no_model(tmp_path: Path) -> None:
     assert data[4:8] == b"ORTM"
     with pytest.raises(Exception, match=r"INVALID_PROTOBUF|[Pp]arsing failed"):
         onnx_runtime.open_session(data, quiet=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+def test_a_path_that_is_not_utf_8_is_refused_in_words(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    path = red_detector(folder / "m.onnx")
+    with pytest.raises(ModelError, match="is not UTF-8"):
+        onnx_runtime.open_session(path)
+    assert onnx_runtime.open_session(path.read_bytes(), folder=folder)
