@@ -29,6 +29,7 @@ CROPS_UNRECORDED, CROPS_REMOVED = "crops_without_record", "crops_removed"
 IMAGES_UNSEEN, IMAGES_UNTOLD = "images_not_compared", "images_without_stamp"
 IMAGES_CHANGED = "images_changed_since_detection"
 CUT_ANEW = "crops_cut_anew"  # by reason
+_LOOK_EVERY = 32  # images, whether the crops folder is still there
 _IS_CHANGED = "it changed since it was detected, so its boxes may not fit"
 
 
@@ -144,10 +145,12 @@ def cut_missing(
     orders = (_order(job, place, crops, log) for job in distinct if job.wanted)
     cut = partial(_cut, place=place)
     threads, ahead = place.threads, parallel.FAR_AHEAD
-    for job, result in parallel.ordered_map(cut, orders, threads=threads, ahead=ahead):
+    results = parallel.ordered_map(cut, orders, threads=threads, ahead=ahead)
+    for number, (job, result) in enumerate(results):
         _record(log, result, job.digest)
         _index(crops, result)
-        crops.check_is_there()
+        if number % _LOOK_EVERY == 0:
+            crops.check_is_there()
         if result.failures:
             failed.append(result.image)
     log.extra["num_new_downloads"] = 0
