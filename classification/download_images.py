@@ -8,11 +8,12 @@ Two kinds of list:
 
 What a list holds counts, not what it is called. Where the images are is said by
 --images-dir, --base-url and --container-url, for all datasets or for one, or known by the
-metadata store (import_metadata --images-dir, --base-url). Images that are in STORE_DIR already are kept, so
-a run that was interrupted goes on where it was; each file appears whole or not at all. An
-image that cannot be had is listed with its reason in download_images_log_<time>.json, and
-the run goes on; analyze_failed_images LOG --json-keys images_failed_download says more. A
-store that does not answer for 25 images in a row ends the run.
+metadata store (import_metadata --images-dir, --base-url). Images that are in STORE_DIR
+already are kept, so a run that was interrupted goes on where it was; --verify sees whether
+they changed. Each file appears whole or not at all. An image that cannot be had is listed
+with its reason in download_images_log_<time>.json, and the run goes on;
+analyze_failed_images LOG --json-keys images_failed_download says more. A store that does
+not answer for 25 images in a row ends the run.
 
 Example:
     python download_images.py txt candidates.txt to_review --megadb megadb --threads 50
@@ -59,6 +60,7 @@ class Arguments(argparse.Namespace):
     key: str | None
     only_new_images: bool
     check_existing_dir: Path | None
+    verify: bool
     threads: int
     images_dir: list[Place]
     base_url: list[Place]
@@ -98,6 +100,7 @@ class Options:
         megadb: a metadata store, or None.
         manner: how servers are asked.
         at_hand: folder that may hold a file already, or None.
+        verify: fetch anew what is there and changed where it comes from.
         threads: number of images fetched at once.
         max_failures: more failed images than this end the run with exit code 4.
     """
@@ -106,6 +109,7 @@ class Options:
     megadb: Path | None
     manner: Manner
     at_hand: Path | None
+    verify: bool = False
     threads: int
     max_failures: int | None
 
@@ -142,6 +146,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder that may hold an image under the name it is to be saved under; it "
         "is then linked, or copied where the disk has no links, instead of fetched",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="ask for the size and time of images that are in STORE_DIR already, and fetch "
+        "anew those that changed",
     )
     parser.add_argument(
         "-t",
@@ -182,6 +192,7 @@ def run(
     folder = Folder(
         path=store_dir,
         existing=ExistingCrops(store_dir),
+        verify=options.verify,
         at_hand=options.at_hand,
         alike=containment.find_alike(errand.target for errand in errands),
     )
@@ -287,6 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             megadb=args.megadb,
             manner=flags.manner_of(args),
             at_hand=args.check_existing_dir,
+            verify=args.verify,
             threads=args.threads,
             max_failures=args.max_failures,
         ),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from classification.artifacts.step_log import StepLog
+    from classification.runtime.contents import Stamp
     from classification.runtime.name_set import Names
     from classification.storage import ImageStore
 
@@ -50,6 +51,7 @@ class Folder:
     Attributes:
         path: the folder.
         existing: says which files it has, by their names relative to it.
+        verify: ask the store whether images that are there changed, and fetch those anew.
         at_hand: another folder that may hold a file of the same name, which is linked
             instead of fetched; or None.
         alike: targets that a disk may take for an earlier one, each with that one; they
@@ -58,11 +60,13 @@ class Folder:
 
     path: Path
     existing: Names
+    verify: bool = False
     at_hand: Path | None = None
     alike: Mapping[str, str] = field(default_factory=dict)
 
 
 class _How(Enum):
+    KEPT = auto()
     LINKED = auto()
     FETCHED = auto()
     FAILED = auto()
@@ -103,6 +107,7 @@ def fetch_missing(
     missing = _find_missing(errands, folder, log)
     ahead = parallel.FAR_AHEAD
     for result in parallel.ordered_map(fetch, missing, threads=threads, ahead=ahead):
+        log.counts[EXISTING] += result.how is _How.KEPT
         log.counts[LINKED] += result.how is _How.LINKED
         log.counts[FETCHED] += result.how is _How.FETCHED
         if result.reason:
@@ -116,7 +121,7 @@ def _find_missing(
         log.counts[IMAGES] += 1
         if first := folder.alike.get(errand.target):
             _note_failure(log, errand.image, containment.alike_reason(first))
-        elif errand.target in folder.existing:
+        elif not folder.verify and errand.target in folder.existing:
             log.counts[EXISTING] += 1
         else:
             yield errand
@@ -131,12 +136,31 @@ def _note_failure(log: StepLog, image: str, reason: str) -> None:
 def _fetch(errand: Errand, *, store: ImageStore, folder: Folder) -> _Result:
     try:
         target = containment.inside(folder.path, errand.target)
-        if folder.at_hand is not None and _link(folder.at_hand / errand.target, target):
+        is_there = folder.verify and errand.target in folder.existing
+        if is_there and not _is_outdated(target, store.stamp(errand.image)):
+            return _Result(errand.image, _How.KEPT)
+        if (
+            not is_there
+            and folder.at_hand is not None
+            and _link(folder.at_hand / errand.target, target)
+        ):
             return _Result(errand.image, _How.LINKED)
         write_image(folder.path, errand.target, store.read(errand.image))
     except ItemError as error:
         return _Result(errand.image, _How.FAILED, str(error))
     return _Result(errand.image, _How.FETCHED)
+
+
+def _is_outdated(file: Path, now: Stamp | None) -> bool:
+    """Say whether an image has another size than its file, or was written after it."""
+    if now is None:
+        return False  # nothing tells
+    try:
+        status = file.stat()
+    except OSError:
+        return True
+    is_other_size = now.size not in {-1, status.st_size}
+    return is_other_size or now.modified > status.st_mtime_ns
 
 
 def _link(source: Path, target: Path) -> bool:

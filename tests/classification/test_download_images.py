@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,6 +126,32 @@ def test_what_is_there_is_kept_and_what_is_at_hand_is_linked(base: Path) -> None
     assert (base / "saved/idfg/x.JPG").samefile(base / "hand/idfg/x.JPG")
     counts = log(base)["counts"]
     assert (counts["images_existing"], counts["images_linked"]) == (1, 1)
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_what_is_there_and_changed_is_fetched_anew_if_asked(
+    base: Path, is_remote: bool
+) -> None:
+    first, second, _ = (base / "images" / name for name in NAMES)
+    with serving_folder(base / "images") as web:
+        words = ["--base-url", web.url] if is_remote else ["--images-dir", "images"]
+        line = ("txt", "list.txt", "saved", *words)
+        assert run(*line) == 0
+        first.write_bytes(first.read_bytes() + b"more")
+        data = second.read_bytes()
+        second.write_bytes(data[::-1])
+        later = time.time_ns() + 10**10  # a server tells whole seconds
+        os.utime(second, ns=(later, later))
+        (base / "logs").rename(base / "logs of it")
+        assert run(*line) == 0
+        assert log(base)["counts"]["images_existing"] == 3
+        (base / "logs").rename(base / "more logs")
+        assert run(*line, "--verify") == 0
+    counts = log(base)["counts"]
+    assert (counts["images_existing"], counts["images_fetched"]) == (1, 2)
+    assert saved(base) == {
+        name: (base / "images" / name).read_bytes() for name in NAMES
+    }
 
 
 def test_d38_d40_a_lost_image_is_listed_and_ends_nothing(

@@ -334,6 +334,7 @@ CASES: dict[str, Case] = {
             PICTURES[0],
             _in_file("list.txt", "IMG_0003", "IMG_0004", "list"),
         ],
+        "--verify",
     ),
     "train_classifier": Case(_TRAIN, [*_FEW_CROPS, *SET], latest=0.8),
     "train_classifier --folds": Case(
