@@ -13,7 +13,9 @@ or lacks one. A file of several datasets, such as that of a run over their commo
 is put in once for each: --dataset caltech --remove-prefix caltech/ --skip-others.
 
 Reads   detections JSON     of run_detector_batch, MegaDetector, or LILA's published
-                            results; may be a .zip that holds one
+                            results; may be a .zip that holds one. Where the record of
+                            run_detector_batch lies beside it, the cache knows which
+                            images and detector the boxes are of
         task answer JSON    of the Batch Detection API (GET /task/<id>); the detections
                             that it names are downloaded
 Writes  detection cache     <cache>/v<version>/<dataset>.json
@@ -37,6 +39,7 @@ from classification.artifacts import (
     batch_response,
     detection_cache,
     detections,
+    image_contents,
     step_log,
 )
 from classification.artifacts.detection_cache import Spelling
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 
     from classification.artifacts.detection_cache import Merged
     from classification.artifacts.detections import DetectionsFile
+    from classification.artifacts.image_contents import Record
+    from classification.runtime.contents import Contents
 
 RESPONSE, DETECTIONS = "response", "detections"
 
@@ -166,6 +171,7 @@ def run(json_file: Path, cache_dir: Path, *, logdir: Path, options: Options) -> 
         with _naming(json_file, path):
             file = detections.open_file(path, rename=options.spelling, may_repeat=True)
             _refuse_none_left(file, options.spelling)
+            record = image_contents.find(path)
         version = _choose_version(json_file, file.header.detector, options, log)
         documents = progress.track(
             file.documents(), total=file.image_count, unit="images"
@@ -177,10 +183,21 @@ def run(json_file: Path, cache_dir: Path, *, logdir: Path, options: Options) -> 
             file.header,
             documents,
             newer_wins=options.overwrite,
+            images=_images(record, options.spelling),
+            detector=record.header.detector if record else "",
         )
-    _finish(log, merged, file.left_out_count, logdir)
+    _finish(log, merged, file.left_out_count, logdir, is_known=record is not None)
     total = merged.added + merged.replaced + merged.kept
     cli.check_failures(len(merged.failures), total, options.max_failures)
+
+
+def _images(
+    record: Record | None, spelling: Spelling
+) -> Iterator[tuple[str, Contents]]:
+    """Yields what the images of the file were, under their names in the cache."""
+    for name, contents in record.images() if record else ():
+        if file := spelling(name):
+            yield file, contents
 
 
 def _open_log(json_file: Path, options: Options) -> StepLog:
@@ -263,7 +280,9 @@ def _choose_version(
     return version
 
 
-def _finish(log: StepLog, merged: Merged, left_out: int, logdir: Path) -> None:
+def _finish(
+    log: StepLog, merged: Merged, left_out: int, logdir: Path, *, is_known: bool
+) -> None:
     log.failures = merged.failures
     log.notes += merged.notes
     log.counts = {
@@ -279,7 +298,7 @@ def _finish(log: StepLog, merged: Merged, left_out: int, logdir: Path) -> None:
         _logger.info("%s: %s", what, remark)
     _logger.info(
         "wrote %s: %d images, %d of them added, %d replaced, %d kept as they were; the "
-        "detector had failed on %d; %slog: %s",
+        "detector had failed on %d; %s%slog: %s",
         merged.path,
         merged.images,
         merged.added,
@@ -287,6 +306,7 @@ def _finish(log: StepLog, merged: Merged, left_out: int, logdir: Path) -> None:
         merged.kept,
         len(merged.failures),
         f"{left_out} of other datasets left out; " if left_out else "",
+        "" if is_known else "nothing tells which images they are of; ",
         step_log.write(logdir, log),
     )
 

@@ -46,6 +46,7 @@ import logging
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from classification.cropping.harvest import Settings
     from classification.cropping.queried import CachedBoxes
     from classification.cropping.recorded import RecordedCrops
+    from classification.runtime.contents import Contents
     from classification.runtime.name_set import NameSet
     from classification.runtime.shards import Shard
     from classification.sharding.gaps import Gaps
@@ -160,7 +162,7 @@ class Options:
         settings: how crops are cut and saved; EXIF matters to drawn boxes only.
         threshold: least confidence of a detector's box that is cropped, in [0, 1].
         threads: number of images worked on at once.
-        verify: compare the bytes of all images with those that crops were cut from.
+        verify: compare the bytes of all images with those that were detected and cropped.
         remove_orphans: delete crops of no box.
         max_failures: most failures of images; None for no limit.
         shard: the part to work on; None for all of it.
@@ -361,14 +363,22 @@ def run(paths: Paths, *, options: Options) -> None:
     _check_outputs(paths, options)
     undrawn = queried.find_undrawn(images.images())
     boxes = _open_cache(undrawn, paths.cache_dir, options)
+    if options.filling is not None:
+        filling.refuse_retrained(_cached(boxes, boxes), options.filling.model)
     undetected = queried.find_undetected(images.images(), boxes)
-    own = _divide(undetected, options)
     datasets = _datasets_to_read(undrawn, undetected, paths, options)
     store = _open_store(datasets, paths, options)
+    changed = _find_changed(boxes, store, options)
+    if changed:
+        boxes = {
+            name: found.without(changed.get(name, ())) for name, found in boxes.items()
+        }
+        undetected = queried.find_undetected(images.images(), boxes)
+    own = _divide(undetected, options)
     log = _start_log(options)
     with (
         _holding_crops(paths, options) as crops,
-        _detected(own, boxes, store, paths, options, log),
+        _detected(own, boxes, changed, store, paths, options, log),
     ):
         found: dict[str, CachedBoxes] = {}
         if options.filled_cache is not None:
@@ -389,6 +399,17 @@ def run(paths: Paths, *, options: Options) -> None:
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count
     _check_failures(log.counts, total, options.max_failures)
+
+
+def _find_changed(
+    boxes: Mapping[str, CachedBoxes], store: ImageStore, options: Options
+) -> dict[str, dict[str, Contents]]:
+    """Return the images to detect anew, since they changed; none without a detector."""
+    if options.filled_cache is None:
+        return {}
+    return filling.find_changed(
+        boxes, store, verify=options.verify, threads=options.threads
+    )
 
 
 def _divide(undetected: Mapping[str, Sequence[str]], options: Options) -> Gaps:
@@ -438,7 +459,12 @@ def _datasets_to_read(
 ) -> list[str]:
     if paths.crops_dir is not None:
         return list(datasets)
-    return list(undetected) if options.filling else []  # a service reads them itself
+    if options.filled_cache is None:
+        return []
+    named = {place.dataset for place in paths.images}
+    looked_at = [name for name in datasets if not named.isdisjoint({"", name})]
+    needed = list(undetected) if options.filling else []  # a service reads them itself
+    return sorted({*needed, *looked_at})
 
 
 def _open_store(datasets: Sequence[str], paths: Paths, options: Options) -> Places:
@@ -474,6 +500,7 @@ def _start_log(options: Options) -> StepLog:
 def _detected(  # noqa: PLR0913, PLR0917 - what is detected, and where from
     own: Gaps,
     boxes: Mapping[str, CachedBoxes],
+    changed: Mapping[str, Mapping[str, Contents]],
     store: ImageStore,
     paths: Paths,
     options: Options,
@@ -485,10 +512,18 @@ def _detected(  # noqa: PLR0913, PLR0917 - what is detected, and where from
         where = _places_of_service(todo, paths, options)
         remote = replace(options.remote, places=where)
         cached = _cached(todo, boxes)
-        return remote_filling.filled(todo, cached, remote, log)
+        return remote_filling.filled(todo, cached, remote, log, changed=changed)
     if options.filling is None:
         return nullcontext()
-    left = own.begin(restart=options.filling.restart)
+    left = own.begin(
+        restart=options.filling.restart,
+        is_current=partial(
+            filling.is_current,
+            store=store,
+            verify=options.verify,
+            threads=options.threads,
+        ),
+    )
     part = replace(options.filling, part=own.part_of_run)
     return filling.filled(left, _cached(left, boxes), store, part, log)
 
@@ -670,6 +705,7 @@ def _filling(
         detector_version=version,
         journal=args.resume_file,
         restart=args.restart,
+        verify=args.verify,
         work=batches.Work(
             threshold=args.detection_threshold,
             batch_size=args.batch_size,

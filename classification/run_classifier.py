@@ -32,7 +32,7 @@ import base64
 import logging
 from collections import Counter, deque
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -507,19 +507,20 @@ def _part(work: _Work, output: Path, options: Options) -> Part:
 
 
 def _key(work: _Work, options: Options) -> str:
-    return journal.digest(
-        [
+    classifier = work.classifier
+    return journal.key(
+        crops=[work.crops.count, work.crops.sha256],
+        model=[
+            [classifier.fingerprint, _scaling(classifier)],
+            [asdict(classifier.preprocessing), list(classifier.categories)],
+        ],
+        options=[
             STEP,
             _JOURNAL,
-            work.classifier.fingerprint,
-            work.classifier.preprocessing.image_size,
-            work.classifier.device,
-            _scaling(work.classifier),
+            classifier.device,
             work.batch_size,
             options.max_pixels,
-            work.crops.count,
-            work.crops.sha256,
-        ]
+        ],
     )
 
 

@@ -41,6 +41,7 @@ from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import cli, locking, outputs
 from classification.runtime.atomic import check_writable
 from classification.runtime.errors import ConfigurationError
+from classification.runtime.model_digest import digest_of
 from classification.storage import flags as places_flags
 from detection import batch_client, batches, detectors, flags, models
 from detection.batch_client import TOKEN_VARIABLE
@@ -267,10 +268,10 @@ def _read_token(options: Options) -> str:
 
 
 def _load(options: Options) -> Engine:
-    model = models.resolve(options.model)
+    model = detectors.runnable(models.resolve(options.model))
     return Engine(
         model=model,
-        asked=options.model,
+        digest=digest_of(model.path),
         detector=detectors.load(model, options.engine),
         work=options.work,
         options=options.engine,

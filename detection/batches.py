@@ -2,20 +2,23 @@
 
 A batch is always the same images, those at positions ``k * size`` to ``(k + 1) * size``
 of the run, whatever fails among them and wherever the run was taken up again, so that
-its result does not depend on either.
+its result does not depend on either. Whoever reads an image's bytes digests them on the
+way, so that it is known later which image a result is of.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
 from classification.cropping import images
 from classification.runtime import parallel
+from classification.runtime.contents import Contents, Stamp, digest
 from classification.runtime.errors import ItemError, PipelineError
+from classification.runtime.name_set import Names, NameSet
 from detection import image_metadata
 from detection.records import DetectorRecord, FoundBox
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from detection.detectors import Detector, Prepared
     from detection.image_files import ImageFile, ImageList
     from detection.records import Detection
+
+    Load: TypeAlias = Callable[[str], tuple[bytes, Stamp | None]]
 
 # Far below what anyone keeps boxes from, so that the choice can be made later.
 DEFAULT_THRESHOLD = 0.005
@@ -78,10 +83,12 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         image: what the output says of it.
         note: how an unusual file was read; empty for an ordinary one.
+        contents: what the file was; None where it could not be read.
     """
 
     image: DetectorRecord
     note: str = ""
+    contents: Contents | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,10 @@ class _Loaded:
     record: DetectorRecord
     prepared: Prepared | None = None
     note: str = ""
+    contents: Contents | None = None
+
+
+_NONE_DONE: Names = NameSet()
 
 
 def detect(
@@ -98,21 +109,21 @@ def detect(
     files: ImageList,
     work: Work,
     *,
-    done: int = 0,
-    read: Callable[[str], bytes],
+    done: Names = _NONE_DONE,
+    load: Load,
 ) -> Iterator[list[Result]]:
-    """Yields the results of the images from position ``done`` on, in order.
+    """Yields the results of the images that are not done, in order, batch by batch.
 
-    Images of a batch that was done in part go through the network again beside those
-    that were not, but are not yielded again.
+    A batch of which some images are done goes through the network whole, and is yielded
+    whole: its results take the place of those before.
 
     Args:
         detector: finds the boxes.
         files: the images of the run.
         work: how to do it.
-        done: number of images, from the first, that an earlier run has results of.
-        read: given an image's ``path``, returns the file's bytes or raises ItemError;
-            called from several threads.
+        done: names of images that an earlier run has results of.
+        load: given an image's ``path``, returns the file's bytes and stamp, or raises
+            ItemError; called from several threads.
 
     Yields:
         The results of a batch.
@@ -121,21 +132,23 @@ def detect(
         PipelineError: the detector as a whole cannot go on. An image that cannot be
             read, or that the network fails on, is a result with its reason.
     """
-    if done >= len(files):
-        return
-    first = done - done % work.batch_size
     # While one batch is in the network, the next is decoded.
     ahead = 1 + -(-work.batch_size // work.threads)
     loaded = parallel.ordered_map(
-        _loading(detector, work, read),
-        files.starting_at(first),
+        _loading(detector, work, load),
+        _left(files, work.batch_size, done),
         threads=work.threads,
         ahead=max(2, ahead),
     )
-    known = done - first
     for batch in _batched(loaded, work.batch_size):
-        yield _detect_batch(detector, batch, work)[known:]
-        known = 0
+        yield _detect_batch(detector, batch, work)
+
+
+def _left(files: ImageList, size: int, done: Names) -> Iterator[ImageFile]:
+    """Yield the images of all batches that are not done, or not wholly."""
+    for batch in _batched(files, size):
+        if not all(file.name in done for file in batch):
+            yield from batch
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -145,20 +158,24 @@ def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _loading(
-    detector: Detector, work: Work, read: Callable[[str], bytes]
+    detector: Detector, work: Work, load: Load
 ) -> Callable[[ImageFile], _Loaded]:
-    def load(file: ImageFile) -> _Loaded:
+    def load_one(file: ImageFile) -> _Loaded:
+        contents = None
         try:
             if file.problem:
                 raise ItemError(file.problem)  # noqa: TRY301 - one place makes a record of it
-            return _load(detector, work, file.name, read(file.path))
+            data, stamp = load(file.path)
+            contents = Contents(digest(data), stamp)
+            loaded = _prepare(detector, work, file.name, data)
         except ItemError as error:
-            return _Loaded(_failed(file.name, str(error)))
+            loaded = _Loaded(_failed(file.name, str(error)))
+        return replace(loaded, contents=contents)
 
-    return load
+    return load_one
 
 
-def _load(detector: Detector, work: Work, name: str, data: bytes) -> _Loaded:
+def _prepare(detector: Detector, work: Work, name: str, data: bytes) -> _Loaded:
     opened = images.open_image(data, max_pixels=work.max_pixels)
     pixels, note = opened.array(), opened.note
     del opened  # a large image should not be in memory twice
@@ -200,6 +217,7 @@ def _detect_batch(
             if image.prepared is None
             else _completed(image.record, next(outcomes), work),
             image.note,
+            image.contents,
         )
         for image in batch
     ]

@@ -84,6 +84,8 @@ def _decide(results: Sequence[Result], *, newer_wins: bool) -> Combined:
     ranked = [*new, *old] if newer_wins else results
     latest = (new or old)[0]
     chosen = next((result for result in ranked if not result.failed), latest)
+    # Of two that say the same, more is known of the newer one.
+    chosen = next((result for result in new if result[1:3] == chosen[1:3]), chosen)
     if not new:
         fate = Fate.UNTOUCHED
     elif not old:

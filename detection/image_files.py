@@ -282,11 +282,11 @@ class ImageList:
             self._file, len(span), self.repeated, self.digest, first=span.start
         )
 
-    def starting_at(self, position: int) -> Iterator[ImageFile]:
-        """Yields the images from ``position`` on; one such walk at a time."""
+    def __iter__(self) -> Iterator[ImageFile]:
+        """Yields the images; one such walk at a time."""
         self._file.seek(0)
         end = self._first + self._count
-        for line in itertools.islice(self._file, self._first + position, end):
+        for line in itertools.islice(self._file, self._first, end):
             name, path, problem = json.loads(line)
             yield ImageFile(name, path, problem)
 

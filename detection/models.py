@@ -11,7 +11,6 @@ version in cache folders (``v4.1``) and in names of crops.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -320,20 +319,14 @@ def resolve(model: str) -> ModelFile:
     return ModelFile(path=fetched, name=known.name, version=known.version, known=known)
 
 
-def identify(model: ModelFile, asked: str) -> tuple[str, str]:
-    """Tells a model from every other, for the key of a journal: its name and its hash.
-
-    One that was asked for by name is what its publisher says it is; its file in the
-    cache is another one once it has been converted.
-
-    Args:
-        model: what ``resolve`` returned.
-        asked: what it was given.
-    """
-    if model.known and not Path(asked).is_file():
-        return model.name, model.known.checksum
-    with model.path.open("rb") as file:
-        return model.name, hashlib.file_digest(file, "sha256").hexdigest()
+def is_here(model: str) -> bool:
+    """Say whether a detector's file is on this disk, so that ``resolve`` fetches none."""
+    known = find(model)
+    if known is None or Path(model).is_file():
+        return Path(model).is_file()
+    return any(
+        (cache_folder() / file).is_file() for file in (known.converted_file, known.file)
+    )
 
 
 def fetch(known: KnownModel) -> Path:

@@ -55,12 +55,14 @@ if TYPE_CHECKING:
     from classification.artifacts.batch_response import BatchStatus
     from classification.artifacts.detections import DetectionsFile
     from classification.artifacts.step_log import StepLog
+    from classification.runtime.contents import Contents
     from detection.batch_client import Client
 
 MOST_IMAGES = batch_request.MOST_IMAGES  # of a task
 MOST_BYTES = 1 << 26  # of a task's names
 
 _LISTS, _ANSWERS = "batchapi_tasklists", "batchapi_response"
+_NONE_CHANGED: Mapping[str, Mapping[str, Contents]] = {}
 _ENDED = frozenset(
     {batch_response.FAILED, batch_response.PROBLEM, batch_response.CANCELED}
 )
@@ -134,6 +136,8 @@ def filled(
     cached: Iterable[DetectionsFile],
     options: Options,
     log: StepLog,
+    *,
+    changed: Mapping[str, Mapping[str, Contents]] = _NONE_CHANGED,
 ) -> Iterator[None]:
     """Has images detected into the cache; inside the block, the cache is filled.
 
@@ -145,6 +149,8 @@ def filled(
         cached: files of the cache that are to be added to.
         options: how to do it.
         log: gets counts, failures and notes, and ``images_submitted_for_detection``.
+        changed: what of these images are others than the cache has boxes of, and what
+            they are now, by dataset; all else that the service reads is not known here.
 
     Raises:
         PipelineError: the service will not, or does not answer; a task in a state
@@ -163,7 +169,7 @@ def filled(
     for folder in (options.folder, options.cache_dir / f"v{options.detector_version}"):
         check_writable(folder)
     with locking.exclusive(options.tasks):
-        run = _Run(options, list(cached), log)
+        run = _Run(options, list(cached), log, changed)
         run.submit(files_by_dataset)
         run.wait()
         run.merge()
@@ -176,11 +182,16 @@ class _Run:
     """A run with its resume file locked."""
 
     def __init__(
-        self, options: Options, cached: Sequence[DetectionsFile], log: StepLog
+        self,
+        options: Options,
+        cached: Sequence[DetectionsFile],
+        log: StepLog,
+        changed: Mapping[str, Mapping[str, Contents]],
     ) -> None:
         self._options = options
         self._cached = cached
         self._log = log
+        self._changed = changed
         self._unanswered: dict[str, str] = {}  # why, by task
         self._tasks: list[BatchTask] = []
         if options.tasks.exists() and not options.restart:
@@ -344,6 +355,7 @@ class _Run:
             task.dataset,
             file.header,
             file.documents(),
+            images=self._changed.get(task.dataset, {}).items(),
         )
         _logger.info("%s: %d images", merged.path, merged.images)
         lacking = len(image_list.read(task.images_list)) - file.image_count

@@ -9,8 +9,10 @@ Reads:
   the images; those that cannot be read are listed in OUTPUT with the reason
 Writes:
   OUTPUT            every image with its boxes (docs/formats.md: detections.json)
+  OUTPUT.images.jsonl.gz  which images, and which detector, OUTPUT is of
   OUTPUT.journal    while it runs: a killed run goes on from there when it is started
-                    again with the same inputs and options
+                    again with the same inputs and options; images that changed meanwhile
+                    are detected anew
   run_detector_batch_log_<time>.json beside OUTPUT: options, counts, failures, speed
 With --shard 3/10, all of these for the third tenth of the images alone, under names such
 as detections.shard-003-of-010.json; merge_shards makes OUTPUT of the ten. With --engine ray,
@@ -29,22 +31,31 @@ import argparse
 import logging
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from classification.artifacts import detections, kinds, label_index, step_log
+from classification.artifacts import (
+    detections,
+    image_contents,
+    kinds,
+    label_index,
+    step_log,
+)
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import cli, journal, outputs, progress, shards
 from classification.runtime.addresses import is_address, shown
 from classification.runtime.errors import ConfigurationError
+from classification.runtime.model_digest import digest_of
 from classification.sharding import cluster, flags
 from classification.sharding.parts import Part
 from classification.storage import anywhere
 from classification.storage import flags as places_flags
 from classification.storage.azure import AzureContainerStore
+from classification.storage.changes import current_of_all, digest_in
 from classification.storage.outage import LenientStore
 from classification.storage.places import read_address
 from detection import (
@@ -60,7 +71,9 @@ from detection import flags as detector_flags
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from classification.runtime.contents import Contents
     from classification.runtime.shards import Shard
+    from classification.storage import ImageStore
     from classification.storage.digests import Md5
     from classification.storage.places import Manner
 
@@ -99,6 +112,7 @@ class Arguments(argparse.Namespace):
     md5: Md5
     trust_model: bool
     restart: bool
+    verify: bool
     overwrite_handling: str
     checkpoint_frequency: int
     checkpoint_path: Path | None
@@ -147,6 +161,7 @@ class Options:
         relative: name images relative to the folder.
         completion_time: ``now``, a time to write, or None for none.
         restart: throw away what a killed run left.
+        verify: compare the bytes of all images with those of an earlier run.
         overwrite_handling: ``overwrite``, ``skip`` or ``error`` where the output exists.
         sync_every: write the journal through to the disk after so many images; 0 leaves
             it to the system, and only a crash of the machine can lose something.
@@ -162,6 +177,7 @@ class Options:
     relative: bool = False
     completion_time: str | None = None
     restart: bool = False
+    verify: bool = False
     overwrite_handling: str = OVERWRITE
     sync_every: int = 0
     max_failures: int | None = None
@@ -279,6 +295,7 @@ def _add_resuming(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="begin again, whatever a killed run has done",
     )
+    places_flags.add_verify(group)
     add(
         "--overwrite_handling",
         choices=(OVERWRITE, SKIP, ERROR),
@@ -353,55 +370,176 @@ def run(paths: Paths, *, options: Options) -> None:
         PipelineError: no images, no model, an output that must not be written, a journal
             of another run, or more failures than are allowed.
     """
-    paths = replace(paths, images=read_address(paths.images))
-    if paths.output.is_dir():
-        raise ConfigurationError(f"{paths.output} is a folder; name a file")
-    if options.shard is None and _is_kept(paths.output, options.overwrite_handling):
-        return
-    with image_files.ImageList.of(_find(paths.images, options)) as images:
-        _check_not_empty(paths.images, images, recursive=options.recursive)
-        model = models.resolve(options.model)
-        _logger.info("%d images; detector %s", len(images), model.name)
-        names = label_index.read(paths.class_mapping) if paths.class_mapping else None
-        part = _part(model, images, paths, options, names)
-        if part.skip(restart=options.restart, max_failures=options.max_failures):
+    with _begun(paths, options) as begun:
+        part = begun.part
+        if options.shard is None and _is_kept(begun):
             return
+        if (
+            not options.restart
+            and part.is_done()
+            and not begun.count_changed()
+            and part.skip(restart=False, max_failures=options.max_failures)
+        ):
+            return
+        model, paths = begun.model, begun.paths
         detector = detectors.load(model, options.engine)
         with journal.Journal.open(
             paths.journal, key=part.key, restart=options.restart
         ) as kept:
-            categories, options = _map_classes(detector.categories, names, options)
+            categories, options = _map_classes(
+                detector.categories, begun.names, options
+            )
             log = _start_log(paths, options, model)
-            _detect(detector, images.part(part.span), kept, options, log)
+            _detect(detector, begun, kept, options, log)
             header = detections.Header(
                 detection_categories=categories, info=_info(model, options)
             )
             detections.write(paths.output, header, journaled.documents(kept, log))
+            image_contents.tell(
+                paths.output,
+                journaled.images(kept),
+                detector=begun.model_digest,
+                run=part.run,
+            )
             part.complete(log.counts["failed"])
             kept.remove()
     _finish(paths, options, log)
 
 
-def _is_kept(output: Path, handling: str) -> bool:
-    """Says whether the output exists, and is to stay as it is."""
-    if not output.exists() or handling == OVERWRITE:
-        return False
-    if handling == ERROR:
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """A run whose inputs are known.
+
+    Attributes:
+        paths: what is read and written.
+        options: how to run.
+        model: the detector.
+        model_digest: of its files.
+        names: names to write for the model's classes; None for its own.
+        images: those of this part of the run.
+        part: which part that is.
+        store: reads the images.
+    """
+
+    paths: Paths
+    options: Options
+    model: models.ModelFile
+    model_digest: str
+    names: Sequence[str] | None
+    images: image_files.ImageList
+    part: Part
+    store: ImageStore
+
+    def count_changed(self) -> int | None:
+        """Return how many images are others than in the output; None if nothing tells.
+
+        An image that could not be read then, and can be now, is one of them.
+        """
+        record = image_contents.find(self.paths.output)
+        if record is None:
+            return None
+        found = current_of_all(
+            self.store,
+            self._known(record.images()),
+            verify=self.options.verify,
+            threads=self.options.work.threads,
+        )
+        return sum(digest_in(before) != digest_in(now) for _, before, now in found)
+
+    def _known(
+        self, recorded: Iterator[tuple[str, Contents]]
+    ) -> Iterator[tuple[str, str, Contents | None]]:
+        name, contents = next(recorded, ("", None))
+        for file in self.images:
+            if file.name == name:
+                yield file.name, file.path, contents
+                name, contents = next(recorded, ("", None))
+            elif not file.problem:
+                yield file.name, file.path, None
+
+
+@contextmanager
+def _begun(paths: Paths, options: Options) -> Iterator[_Begun]:
+    """Find the images and the model of a run."""
+    paths = replace(paths, images=read_address(paths.images))
+    if paths.output.is_dir():
+        raise ConfigurationError(f"{paths.output} is a folder; name a file")
+    if options.overwrite_handling == ERROR and not options.shard:
+        _refuse_existing(paths.output)
+    with image_files.ImageList.of(_find(paths.images, options)) as images:
+        _check_not_empty(paths.images, images, recursive=options.recursive)
+        model = detectors.runnable(models.resolve(options.model))
+        _logger.info("%d images; detector %s", len(images), model.name)
+        names = label_index.read(paths.class_mapping) if paths.class_mapping else None
+        digest = digest_of(model.path)
+        size = options.work.batch_size
+        part = Part(
+            shard=options.shard,
+            step=STEP,
+            run=_key(model.name, digest, images, options, names),
+            output=paths.output,
+            span=shards.span_of(options.shard, len(images), batch_size=size),
+            total=len(images),
+        )
+        yield _Begun(
+            paths=paths,
+            options=options,
+            model=model,
+            model_digest=digest,
+            names=names,
+            images=images.part(part.span),
+            part=part,
+            store=LenientStore(anywhere.AnywhereStore(options.manner)),
+        )
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists():
         raise ConfigurationError(f"{output} exists; --overwrite_handling error")
-    _logger.info("%s exists; nothing done (--overwrite_handling skip)", output)
+
+
+def _is_kept(begun: _Begun) -> bool:
+    """Says whether the output exists, and is to stay as it is.
+
+    Raises:
+        ConfigurationError: it is to stay, but is of other images or options.
+    """
+    output, options = begun.paths.output, begun.options
+    if not output.exists() or options.overwrite_handling != SKIP:
+        return False
+    record = image_contents.find(output)
+    known = "" if record else "; nothing tells which images and detector it is of"
+    if record is not None and record.header.run != begun.part.run:
+        _refuse_stale(
+            output, f"of other {journal.differences(record.header.run, begun.part.run)}"
+        )
+    if changed := begun.count_changed():
+        _refuse_stale(output, f"made before {changed} images changed")
+    _logger.info("%s exists; nothing done (--overwrite_handling skip)%s", output, known)
     return True
+
+
+def _refuse_stale(output: Path, reason: str) -> None:
+    raise ConfigurationError(
+        f"{output} exists and is {reason}; --overwrite_handling overwrite makes it anew"
+    )
 
 
 def run_on_cluster(paths: Paths, job: cluster.Job, *, options: Options) -> None:
     """Lets a cluster run the detector, and writes the detections JSON; see ``run``."""
-    if not _is_kept(paths.output, options.overwrite_handling):
-        cluster.run_and_merge(
-            job,
-            paths.output,
-            logdir=paths.logdir,
-            restart=options.restart,
-            max_failures=options.max_failures,
-        )
+    if options.overwrite_handling == ERROR:
+        _refuse_existing(paths.output)
+    if options.overwrite_handling == SKIP and paths.output.exists():
+        with _begun(paths, options) as begun:
+            if _is_kept(begun):
+                return
+    cluster.run_and_merge(
+        job,
+        paths.output,
+        logdir=paths.logdir,
+        restart=options.restart,
+        max_failures=options.max_failures,
+    )
 
 
 def _find(images: str, options: Options) -> Iterator[image_files.ImageFile]:
@@ -428,40 +566,23 @@ def _shown(images: str) -> str:
     return shown(images) if is_address(images) else images
 
 
-def _part(
-    model: models.ModelFile,
-    images: image_files.ImageList,
-    paths: Paths,
-    options: Options,
-    names: Sequence[str] | None,
-) -> Part:
-    return Part(
-        shard=options.shard,
-        step=STEP,
-        run=_key(model, images, options, names),
-        output=paths.output,
-        span=shards.span_of(
-            options.shard, len(images), batch_size=options.work.batch_size
-        ),
-        total=len(images),
-    )
-
-
 def _key(
-    model: models.ModelFile,
+    name: str,
+    model_digest: str,
     images: image_files.ImageList,
     options: Options,
     names: Sequence[str] | None,
 ) -> str:
-    """Returns the digest of all that shapes the result."""
+    """Returns the digest of all that shapes the result, but for the images' contents."""
     work, engine = options.work, options.engine
-    return journal.digest(
-        [
-            [STEP, *models.identify(model, options.model), images.digest],
-            [work.threshold, work.batch_size, work.max_pixels],
+    return journal.key(
+        images=[images.digest],
+        detector=[name, model_digest],
+        options=[
+            [STEP, work.threshold, work.batch_size, work.max_pixels],
             [*asdict(replace(work.include, tags=None)).values(), _tags(work.include)],
             [engine.image_size_px, engine.head, engine.device, list(names or [])],
-        ]
+        ],
     )
 
 
@@ -515,32 +636,39 @@ def _start_log(
 
 def _detect(
     detector: detectors.Detector,
-    images: image_files.ImageList,
+    begun: _Begun,
     kept: journal.Journal,
     options: Options,
     log: step_log.StepLog,
 ) -> None:
-    """Fills the journal with what is not yet in it."""
-    done, unsynced, began = kept.records, 0, time.monotonic()
-    store = LenientStore(anywhere.AnywhereStore(options.manner))
+    """Fills the journal with what is not yet in it, or is of images that changed."""
+    images, store = begun.images, begun.store
+    known = journaled.check(
+        kept,
+        journaled.latest(kept, images),
+        store,
+        verify=options.verify,
+        threads=options.work.threads,
+    )
+    done, detected, unsynced, began = len(known.done), 0, 0, time.monotonic()
     if done:
         _logger.info("%d of %d images are done already", done, len(images))
     with progress.bar(len(images), unit="images", initial=done) as shown:
         for results in batches.detect(
-            detector, images, options.work, done=done, read=store.read
+            detector, images, options.work, done=known.done, load=store.load
         ):
             kept.append(msgspec.to_builtins(result) for result in results)
             shown.update(len(results))
+            detected += len(results)
             unsynced += len(results)
             if 0 < options.sync_every <= unsynced:
                 kept.sync()
                 unsynced = 0
     seconds = max(time.monotonic() - began, 1e-9)
     log.counts["images_of_earlier_runs"] = done
-    log.counts["images_of_this_run"] = (
-        len(images) - done + done % options.work.batch_size
-    )
-    log.extra["images_per_second"] = round((len(images) - done) / seconds, 2)
+    log.counts["images_of_this_run"] = detected
+    log.counts["images_changed"] = known.changed
+    log.extra["images_per_second"] = round(detected / seconds, 2)
 
 
 def _info(model: models.ModelFile, options: Options) -> dict[str, Any]:
@@ -632,6 +760,7 @@ def _options(args: Arguments, model: str) -> Options:
         relative=args.relative,
         completion_time=args.completion_time,
         restart=args.restart,
+        verify=args.verify,
         overwrite_handling=args.overwrite_handling,
         sync_every=max(0, args.checkpoint_frequency),
         max_failures=args.max_failures,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from classification.runtime.model_digest import digest_of
 from detection import batches, detectors, models
 from detection.service.worker import Engine
 from tests.commands import ROOT
@@ -144,7 +145,7 @@ def engine(model: Path, **work: Any) -> Engine:  # noqa: ANN401 - fields of any 
     found = models.resolve(str(model))
     return Engine(
         model=found,
-        asked=str(model),
+        digest=digest_of(model),
         detector=detectors.load(found, options),
         work=batches.Work(**{"threshold": 0.005} | work),
         options=options,

@@ -25,19 +25,31 @@ What the original wrote is read: a name with ``\`` is taken with ``/``, and the 
 a version may be ``v5a.0.0.pt`` where the version is ``5a.0.0``, since the original took
 the model's file ending for a part of it. Such a folder stays in use where it has a file
 of the dataset. A dataset is found whatever the case of its name.
+
+Beside the file, ``<dataset>.json.images.jsonl.gz`` tells which image each answer is of, and
+which detector's (see ``image_contents``), as far as it is known. An answer gives way to one
+of another image of its name; answers of another detector of the same name are not put in.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from heapq import merge as merge_sorted
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from classification.artifacts import detections, layout
+import msgspec
+
+from classification.artifacts import detections, image_contents, layout
 from classification.artifacts.detections import Header
-from classification.runtime import locking
-from classification.runtime.errors import ArtifactError
+from classification.runtime import locking, scratch
+from classification.runtime.contents import Contents
+from classification.runtime.errors import ArtifactError, ConfigurationError
+from classification.runtime.name_set import NameSet
 from classification.runtime.sorting import sort_records
 from detection.combining import Fate, Result, align, combine
 from taxonomy.graph import normal
@@ -47,12 +59,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from classification.artifacts.detections import DetectionsFile
+    from classification.artifacts.image_contents import Record
     from detection.combining import Combined
 
 _DETECTOR, _NO_DETECTOR = "detector", "unknown"
 _VERSION = "format_version"
 # What the original took for the end of a version, of md_v5a.0.0.pt or md_v4.1.0.pb.
 _HISTORIC_ENDINGS = ("", ".pt", ".pb", ".0", ".0.pt", ".0.pb")
+_LINE = msgspec.json.Decoder(tuple[str, Contents])
+_name = itemgetter(0)
 _NOTHING = Header(detection_categories={}, info={})
 
 
@@ -100,6 +115,7 @@ class Merged:
         repeated: results of the run beyond the first of their image.
         failures: (image, reason) of each image of the run that no run has boxes of.
         notes: (what, remark) of what was changed or left out on the way in.
+        new_images: those of which it has the run's result.
     """
 
     path: Path
@@ -110,6 +126,7 @@ class Merged:
     repeated: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    new_images: NameSet = field(default_factory=NameSet, repr=False)
 
     def take(self, combined: Combined) -> bytes:
         """Counts an image; returns the JSON text to write."""
@@ -119,6 +136,8 @@ class Merged:
         self.replaced += fate is Fate.REPLACED
         self.kept += fate is Fate.KEPT
         self.repeated += repeated
+        if result.is_new:
+            self.new_images.add(result.file)
         if result.failed and fate is not Fate.UNTOUCHED:
             reason = detections.failure_of(result.document)
             self.failures.append((result.file, reason))
@@ -229,10 +248,12 @@ def merge(  # noqa: PLR0913 - three of them name the file
     documents: Iterable[bytes],
     *,
     newer_wins: bool = False,
+    images: Iterable[tuple[str, Contents | None]] = (),
+    detector: str = "",
 ) -> Merged:
     """Puts what a run found into the cache; what is there already stays.
 
-    A failed image never takes the place of one that was detected, and gives way to it.
+    What is of another image of the same name gives way in any case. A failed image never takes the place of one that was detected, and gives way to it.
     Categories are the same where their names are: the run's get the ids of the cache.
     No other run can change the file meanwhile; it is replaced as a whole.
 
@@ -244,23 +265,114 @@ def merge(  # noqa: PLR0913 - three of them name the file
         documents: the JSON text of each image of the run, in any order, as the format
             says, with names below the dataset's folder; streamed, read once.
         newer_wins: where both have boxes of an image, take the run's.
+        images: what the images of the run were, in any order, as far as it is known.
+        detector: digest of the detector's files; empty where it is not known.
 
     Raises:
         ArtifactError: what the cache holds breaks the format.
+        ConfigurationError: it holds boxes of another detector; see ``check_detector``.
         StorageError: another run is writing the file, or it cannot be written.
     """
     path = path_of(cache_dir, detector_version, dataset)
-    with locking.exclusive(path):
+    with locking.exclusive(path), ExitStack() as files:
         cached = None
         if path.exists():
             cached = detections.open_file(path, rename=Spelling(), may_repeat=True)
+        known = image_contents.find(path)
+        _refuse_other(path, known, detector)
+        contents = _Contents(known, images, files)
         merged = Merged(path)
         joined = _join(cached.header if cached else _NOTHING, header, merged)
-        older = _cached_results(cached) if cached else iter(())
+        superseded = contents.superseded()
+        older = (
+            result
+            for result in (_cached_results(cached) if cached else ())
+            if result.file not in superseded
+        )
         newer = _new_results(joined, documents)
         combined = combine(older, newer, newer_wins=newer_wins)
         _write(path, joined.header, map(merged.take, combined))
+        contents.tell(path, merged, detector)
     return merged
+
+
+def check_detector(path: Path, detector: str) -> bool:
+    """See that a file of the cache does not come to hold boxes of two detectors.
+
+    Args:
+        path: the file; it need not exist.
+        detector: digest of the files of the detector whose boxes are to be added, or
+            used.
+
+    Returns:
+        Whether it is known which detector, and which images, its boxes are of.
+
+    Raises:
+        ConfigurationError: they are of another detector.
+    """
+    known = image_contents.find(path)
+    _refuse_other(path, known, detector)
+    return known is not None
+
+
+def _refuse_other(path: Path, known: Record | None, detector: str) -> None:
+    if known and detector and known.header.detector not in {"", detector}:
+        raise ConfigurationError(
+            f"{path} holds boxes of another detector of this name (its file has changed); "
+            "another --detector-version keeps the two apart, or move the file away"
+        )
+
+
+class _Contents:
+    """What the images of a cache and those of a run were, both sorted by name."""
+
+    def __init__(
+        self,
+        known: Record | None,
+        images: Iterable[tuple[str, Contents | None]],
+        files: ExitStack,
+    ) -> None:
+        """Write down those of the run.
+
+        Args:
+            known: of the cache.
+            images: of the run.
+            files: closes the file that holds them.
+        """
+        self._known = known
+        lines = (
+            (name, msgspec.json.encode((name, contents)))
+            for name, contents in images
+            if contents is not None
+        )
+        texts = (text + b"\n" for _, text in sort_records(lines))
+        self._new = files.enter_context(scratch.write_down(texts))
+
+    def superseded(self) -> NameSet:
+        """Return the images that were others when the cache's answers were given."""
+        old, new = self._older(), self._newer()
+        return NameSet(
+            name
+            for name, both in groupby(merge_sorted(old, new, key=_name), key=_name)
+            if len({contents.digest for _, contents in both}) > 1
+        )
+
+    def tell(self, path: Path, merged: Merged, detector: str) -> None:
+        """Write the record beside the file, each image as that of its answer."""
+        before = self._known.header.detector if self._known else ""
+        is_new = merged.new_images
+        if self._known or detector or any(True for _ in self._newer()):
+            old = ((n, c) for n, c in self._older() if n not in is_new)
+            new = ((n, c) for n, c in self._newer() if n in is_new)
+            both = merge_sorted(old, new, key=_name)
+            image_contents.tell(path, both, detector=before or detector)
+
+    def _older(self) -> Iterator[tuple[str, Contents]]:
+        return self._known.images() if self._known else iter(())
+
+    def _newer(self) -> Iterator[tuple[str, Contents]]:
+        self._new.seek(0)
+        return map(_LINE.decode, self._new)
 
 
 def _cached_results(file: DetectionsFile) -> Iterator[Result]:

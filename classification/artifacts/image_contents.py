@@ -7,19 +7,19 @@ by whoever asks whether an image, or the detector, is another one by now. Detect
 themselves hold nothing of it. JSON Lines in one gzip member; the first line is of the whole
 file, each further one of an image::
 
-    {"sha256":"77ab…02","detector":"5f0c…e1"}
+    {"sha256":"77ab…02","detector":"5f0c…e1","run":"images=4b2a…9d options=c0de…11"}
     {"file":"a/b.jpg","digest":"cae6…70","size":2514067,"modified":1714000000000000000}
     {"file":"c.jpg","digest":"d41d…7e","size":48213,"tag":"0x8DC6A1"}
     {"file":"d.jpg","digest":"9f86…08"}
 
 It stands beside the detections, whose name it bears in full
 (``detections.json.images.jsonl.gz``), and holds their SHA-256: beside any other file of that
-name it says nothing. ``detector`` is a digest of all files of the model, whatever their
-names; it is missing where it is not known. ``file`` is the name that the detections have for
-the image, in their order; images that could not be read are not listed. ``digest`` is the
-BLAKE2b of its bytes, 16 bytes long; ``size`` is in bytes; ``modified`` in nanoseconds since
-1970; ``tag`` is the MD5 or the ETag that a server told. Of the last three only what is known
-is there.
+name it says nothing. ``detector`` is a digest of all files of the model that the listed images
+went through, whatever their names; ``run`` one of all else that shaped the detections, by parts;
+they are missing where they are not known. ``file`` is the name that the detections have for the
+image, in their order; images that could not be read are not listed. ``digest`` is the BLAKE2b of
+its bytes, 16 bytes long; ``size`` is in bytes; ``modified`` in nanoseconds since 1970; ``tag`` is
+the MD5 or the ETag that a server told. Of the last three only what is known is there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import msgspec
 from classification.runtime import registry
 from classification.runtime.atomic import replacing
 from classification.runtime.contents import Contents, Stamp
-from classification.runtime.errors import ArtifactError, in_file
+from classification.runtime.errors import ArtifactError, StorageError, in_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,16 +49,24 @@ _LEVEL = 6
 _LONGEST_LINE = 1 << 20  # far above any name of a file
 
 
-class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Header(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    omit_defaults=True,
+):
     """The first line.
 
     Attributes:
         sha256: of the detections that are meant.
         detector: digest of the model's files; empty where it is not known.
+        run: key of the run, see ``journal.key``; empty where it is not known.
     """
 
     sha256: str
     detector: str = ""
+    run: str = ""
 
 
 class _Line(
@@ -176,9 +184,7 @@ def write(
         replacing(path) as file,
         gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
     ):
-        first = {"sha256": header.sha256}
-        first |= {"detector": header.detector} if header.detector else {}
-        packed.write(encode(first) + b"\n")
+        packed.write(encode(header) + b"\n")
         for name, contents in images:
             if contents is not None:
                 stamp = contents.stamp or Stamp(-1)
@@ -193,11 +199,28 @@ def write(
 
 
 def tell(
-    results: Path, detector: str, images: Iterable[tuple[str, Contents | None]]
+    results: Path,
+    images: Iterable[tuple[str, Contents | None]],
+    *,
+    detector: str,
+    run: str = "",
 ) -> None:
-    """Write the record of a file of detections that is complete; see ``write``."""
-    header = Header(sha256=registry.sha256_of(results), detector=detector)
+    """Write the record of a file of detections that is complete; see ``Header``."""
+    header = Header(sha256=registry.sha256_of(results), detector=detector, run=run)
     write(path_beside(results), header, images)
+
+
+def remove(results: Path) -> None:
+    """Take away the record of a file of detections, where there is one.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    path = path_beside(results)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror}") from error
 
 
 def _parse(text: bytes, number: int) -> tuple[str, Contents]:

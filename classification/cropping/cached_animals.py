@@ -166,7 +166,8 @@ class CachedAnimals:
         Each is None where it is not known.
         """
         found = self._by_dataset[dataset]
-        return found.digest_of(name[len(dataset) + 1 :]), found.detector_digest
+        digest = found.digest_of(name[len(dataset) + 1 :])
+        return digest, None if digest is None else found.detector_digest
 
     def _read(self, name: str, dataset: str) -> FoundBoxes:
         cache_dir = self._cache_dir

@@ -8,7 +8,7 @@ million images take a few MiB.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -46,6 +46,14 @@ class CachedBoxes:
     undrawn: NameSet = field(repr=False)
     file: DetectionsFile | None = None
     detected: NameSet = field(default_factory=NameSet, repr=False)
+
+    def without(self, names: Iterable[str]) -> CachedBoxes:
+        """Return what is known of the other images."""
+        return replace(
+            self,
+            undrawn=self.undrawn.without(names),
+            detected=self.detected.without(names),
+        )
 
     @cached_property
     def record(self) -> Record | None:
@@ -184,12 +192,12 @@ def jobs_of_found(
             categories=_animals(cached.file), threshold=threshold, suffix=suffix
         )
         digest = cached.record.header.detector if cached.record else ""
-        detector = Detector(suffix, digest)
+        known, unknown = Detector(suffix, digest), Detector(suffix, "")
         for boxes, contents in cached.images():
             yield Job(
                 boxes.file,
                 found.crops_of(boxes),
-                detector=detector,
+                detector=known if contents else unknown,
                 digest=contents.digest if contents else None,
             )
 

@@ -15,6 +15,7 @@ from classification.modeling import embedded, manifest, torchscript
 from classification.modeling.preprocessing import Preprocessing
 from classification.runtime import onnx_files
 from classification.runtime.errors import ConfigurationError, ModelError
+from classification.runtime.model_digest import digest_of
 
 if TYPE_CHECKING:
     from classification.modeling.inference import Classifier, Resources
@@ -111,6 +112,7 @@ def _open_exported(
             resources,
             calibration,
             folder=path.parent,
+            fingerprint=digest_of(path),
         )
     if not trust and torch_files.is_torchscript(io.BytesIO(data)):
         return torchscript.open_classifier(

@@ -36,6 +36,7 @@ class OnnxClassifier:
         calibration: Calibration | None = None,
         *,
         folder: Path | None = None,
+        fingerprint: str = "",
     ) -> None:
         """Loads the network.
 
@@ -46,6 +47,7 @@ class OnnxClassifier:
             resources: device and threads.
             calibration: what its probabilities go through, or None.
             folder: where the files of its external tensors are, if it has some.
+            fingerprint: SHA-256 of all its files; that of ``data`` by default.
 
         Raises:
             ModelError: not an ONNX network, or of other inputs or outputs.
@@ -54,7 +56,7 @@ class OnnxClassifier:
         self.categories = categories
         self.preprocessing = preprocessing
         self.calibration = calibration
-        self.fingerprint = hashlib.sha256(data).hexdigest()
+        self.fingerprint = fingerprint or hashlib.sha256(data).hexdigest()
         wanted = _choose_device(resources.device)
         self._session = _open_session(data, wanted, folder)
         # A GPU whose libraries do not fit is passed over without an error.

@@ -38,6 +38,14 @@ class NameSet:
         self._added.append(hash(name))
         self._sorted = None
 
+    def without(self, names: Iterable[str]) -> NameSet:
+        """Return a set of the others."""
+        left = NameSet()
+        gone = np.fromiter(map(hash, names), np.int64)
+        kept = np.setdiff1d(np.array(self._added, np.int64), gone)
+        left._added = array("q", kept.tobytes())
+        return left
+
     def __len__(self) -> int:
         """Returns how many names were added; one added twice counts twice."""
         return len(self._added)

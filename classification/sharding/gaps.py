@@ -17,7 +17,7 @@ from classification.runtime.name_set import NameSet
 from classification.sharding.parts import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Protocol
 
@@ -61,11 +61,18 @@ class Gaps:
             return ()
         return tuple(part.key for part in self.part_by_dataset.values())
 
-    def begin(self, *, restart: bool) -> dict[str, Sequence[str]]:
+    def begin(
+        self, *, restart: bool, is_current: Callable[[str, Path], bool]
+    ) -> dict[str, Sequence[str]]:
         """Returns the images that are to be detected, by dataset.
 
         Datasets that a shard has completed are left out; what is left of another run in
         the place of the others is taken away.
+
+        Args:
+            restart: detect all.
+            is_current: says of a dataset and its file whether the images are those that
+                the file's boxes are of.
 
         Raises:
             StorageError: it cannot be taken away.
@@ -73,7 +80,9 @@ class Gaps:
         todo = {
             dataset: files
             for dataset, files in self.files_by_dataset.items()
-            if restart or not self.part_by_dataset[dataset].is_done()
+            if restart
+            or not self.part_by_dataset[dataset].is_done()
+            or not is_current(dataset, self.part_by_dataset[dataset].output)
         }
         if self.shard is not None:
             for dataset in todo:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from classification.artifacts import (
     shard_record,
 )
 from classification.artifacts.predictions_info import Origin
-from classification.runtime import shards
+from classification.runtime import journal, shards
 from classification.runtime.errors import ConfigurationError, StorageError
 from classification.runtime.shards import Shard
 
@@ -78,6 +79,7 @@ def merge(whole: Path, *, of: int | None = None) -> list[Merged]:
         _join_predictions(whole, sources, records)
     else:
         detections.join(whole, sources)
+        _join_images(whole, sources)
     return [_merged(whole, sources, records)]
 
 
@@ -100,6 +102,18 @@ def _join_predictions(
     ]
     joined = Origin(origins[0].calibration, np.concatenate(boxes))
     predictions_info.tell(whole, joined)
+
+
+def _join_images(whole: Path, sources: Sequence[Path]) -> None:
+    """Joins what stands beside detections; where it is missing of one, nothing is told."""
+    found = [image_contents.find(source) for source in sources]
+    records = [record for record in found if record is not None]
+    if len(records) < len(sources):
+        image_contents.remove(whole)
+        return
+    header = records[0].header
+    images = chain.from_iterable(record.images() for record in records)
+    image_contents.tell(whole, images, detector=header.detector, run=header.run)
 
 
 def _merge_cache(cache_dir: Path) -> list[Merged]:
@@ -130,12 +144,16 @@ def _datasets(folders: Sequence[Path]) -> list[tuple[str, str]]:
 
 def _fill(cache_dir: Path, version: str, dataset: str, sources: Sequence[Path]) -> Path:
     files = [detections.open_file(source) for source in sources]
+    found = [image_contents.find(source) for source in sources]
+    records = [record for record in found if record is not None]
     merged = detection_cache.merge(
         cache_dir,
         version.removeprefix("v"),
         dataset.removesuffix(".json"),
         files[0].header,
         (document for file in files for document in file.documents()),
+        images=chain.from_iterable(record.images() for record in records),
+        detector=records[0].header.detector if records else "",
     )
     return merged.path
 
@@ -208,8 +226,9 @@ def _refuse_strangers(sources: Sequence[Path], records: Sequence[Record]) -> Non
             first.run,
             first.total,
         ):
+            differences = journal.differences(first.run, record.run)
             raise ConfigurationError(
-                f"{source} is of other inputs or options than {sources[0]}"
+                f"{source} is of other {differences or 'inputs'} than {sources[0]}"
             )
         if record.first != done:
             raise ConfigurationError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from classification.artifacts import shard_record
-from classification.runtime import cli, journal
+from classification.runtime import cli
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ class Part:
         """Returns the digest of what it does, for its journal."""
         if self.shard is None:
             return self.run
-        return journal.digest([self.run, str(self.shard)])
+        return f"{self.run} shard={self.shard}"
 
     def is_done(self) -> bool:
         """Says whether a shard was completed before, in this run's way."""

@@ -44,6 +44,11 @@ def current(
     return Contents(digest(data), stamp)
 
 
+def digest_in(contents: Contents | None) -> str:
+    """Return the digest; empty where an image could not be read."""
+    return "" if contents is None else contents.digest
+
+
 def current_of_all(
     store: ImageStore,
     items: Iterable[tuple[T, str, Contents | None]],

@@ -120,6 +120,25 @@ def load(model: ModelFile, options: Options = DEFAULT_OPTIONS) -> Detector:
             )
 
 
+def runnable(model: ModelFile) -> ModelFile:
+    """Return a model with the file that is run for it, made where it is missing.
+
+    It is another one than that of ``models.resolve`` for MegadetectorLite's checkpoint.
+
+    Raises:
+        ModelError: as for ``load``.
+    """
+    if model.path.suffix.lower() not in {".pt", ".pth"} or model.known is None:
+        return model
+    from detection.detectors.checkpoint import Kind, kind_of  # noqa: PLC0415 - see load
+
+    if kind_of(model.path) is not Kind.TENSORS:
+        return model
+    from detection.detectors import lite  # noqa: PLC0415 - likewise
+
+    return lite.converted(model)
+
+
 def convert(model: ModelFile, target: Path, options: Options) -> None:
     """Writes a YOLOv5 or ultralytics checkpoint as an ONNX file.
 

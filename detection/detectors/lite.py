@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from classification.runtime.errors import ModelError
 from classification.runtime.registry import cache_folder
-from detection import models
 from detection.detectors import onnx
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def load(model: ModelFile, options: Options) -> NetworkDetector:
-    """Loads a YOLOX-tiny checkpoint through its ONNX form, made where it is missing.
+    """Loads a YOLOX-tiny checkpoint through its ONNX form; see ``converted``."""
+    return onnx.load(converted(model), options)
+
+
+def converted(model: ModelFile) -> ModelFile:
+    """Return the ONNX form of a YOLOX-tiny checkpoint, made where it is missing.
 
     The ONNX file goes into the user's cache folder. If the checkpoint lies there, too,
     it is removed: the ONNX file does all it can do, in half the space.
@@ -42,9 +47,4 @@ def load(model: ModelFile, options: Options) -> NetworkDetector:
         )
     if folder.resolve() in model.path.resolve().parents:
         model.path.unlink(missing_ok=True)
-    return onnx.load(
-        models.ModelFile(
-            path=target, name=model.name, version=model.version, known=model.known
-        ),
-        options,
-    )
+    return replace(model, path=target)

@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from classification.artifacts import batch_response, detections, step_log
+from classification.artifacts import (
+    batch_response,
+    detections,
+    image_contents,
+    step_log,
+)
 from classification.runtime import journal
 from classification.runtime.addresses import shown, without_tokens
 from classification.runtime.cli import one_line
@@ -34,10 +39,11 @@ from detection import batches, detectors, journaled, models
 from detection.service import sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from classification.artifacts.batch_request import BatchRequest
     from classification.runtime.journal import Journal
+    from classification.storage import ImageStore
     from classification.storage.places import Manner
     from detection.detectors import Detector
     from detection.image_files import ImageList
@@ -64,14 +70,14 @@ class Engine:
 
     Attributes:
         model: where it is from.
-        asked: what the command line called it.
+        digest: of its files, as they were loaded.
         detector: the model, loaded.
         work: how to take images through it.
         options: how it is run.
     """
 
     model: ModelFile
-    asked: str
+    digest: str
     detector: Detector
     work: batches.Work
     options: detectors.Options
@@ -99,12 +105,13 @@ class Engine:
     def key(self, images: ImageList, work: batches.Work) -> str:
         """Returns the digest of all that shapes the result."""
         options = self.options
-        return journal.digest(
-            [
-                [STEP, *models.identify(self.model, self.asked), images.digest],
-                [work.threshold, work.batch_size, work.max_pixels],
+        return journal.key(
+            images=[images.digest],
+            detector=[self.model.name, self.digest],
+            options=[
+                [STEP, work.threshold, work.batch_size, work.max_pixels],
                 [options.image_size_px, options.head, options.device],
-            ]
+            ],
         )
 
 
@@ -212,13 +219,18 @@ class Worker:
             # Images without an answer are waited for, until the last try; then a few of
             # them are failed ones, and many in a row end the task.
             lenient = LenientStore(store) if self._is_last_try(task) else store
-            self._detect(task, request, images, lenient.read, kept, log)
+            self._detect(task, request, images, lenient, kept, log)
             header = detections.Header(
                 detection_categories=self.engine.detector.categories,
                 info=journaled.info(self.engine.model),
             )
             documents = journaled.documents(kept, log)
             detections.write(folder / DETECTIONS, header, documents)
+            image_contents.tell(
+                folder / DETECTIONS,
+                journaled.images(kept),
+                detector=self.engine.digest,
+            )
             step_log.write(folder, log)
             self._end(task, batch_response.COMPLETED)
             kept.remove()  # after the table knows; without both, all would be done again
@@ -242,24 +254,34 @@ class Worker:
         task: Task,
         request: BatchRequest,
         images: ImageList,
-        read: Callable[[str], bytes],
+        store: ImageStore,
         kept: Journal,
         log: step_log.StepLog,
     ) -> None:
-        done = earlier = kept.records
         work, total = self.engine.work_for(request), len(images)
+        known = journaled.check(
+            kept,
+            journaled.latest(kept, images),
+            store,
+            verify=False,
+            threads=work.threads,
+        )
+        done = earlier = len(known.done)
+        detected = 0
         self._progress = (task.id, f"{done} of {total} images are done")
         for results in batches.detect(
-            self.engine.detector, images, work, done=done, read=read
+            self.engine.detector, images, work, done=known.done, load=store.load
         ):
             kept.append(msgspec.to_builtins(result) for result in results)
-            done += len(results)
+            detected += len(results)
+            done = min(total, earlier + detected)
             self._progress = (task.id, f"{done} of {total} images are done")
             if self._stopped.is_set() or self._is_canceled(task):
                 raise _EndedEarly
         log.counts |= {
             "images_of_earlier_runs": earlier,
-            "images_of_this_run": done - earlier,
+            "images_of_this_run": detected,
+            "images_changed": known.changed,
         }
 
     def _start_log(self, task: Task, request: BatchRequest) -> step_log.StepLog:

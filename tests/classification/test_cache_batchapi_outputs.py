@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from classification import cache_batchapi_outputs as command
-from classification.artifacts import detection_cache
+from classification.artifacts import detection_cache, image_contents
 from classification.runtime import locking
+from classification.runtime.contents import Contents, Stamp
 from classification.storage import download
 from tests.commands import ROOT
 from tests.web import Reply, serving
@@ -101,7 +102,8 @@ def test_detections_go_into_the_cache_of_their_version(world: World) -> None:
     (line,) = lines
     assert without_log(line) == (
         "wrote mdcache/v4.1/caltech.json: 2 images, 2 of them added, 0 replaced, "
-        "0 kept as they were; the detector had failed on 1"
+        "0 kept as they were; the detector had failed on 1; "
+        "nothing tells which images they are of"
     )
     assert list(world.cache_files()) == ["v4.1/caltech.json"]
     file = detection_cache.open_file(world.cache, "4.1", "caltech")
@@ -136,7 +138,8 @@ def test_d14_a_second_run_on_the_failed_images_mends_them(world: World) -> None:
     assert code == 0
     assert without_log(line) == (
         "wrote mdcache/v4.1/caltech.json: 2 images, 0 of them added, 1 replaced, "
-        "0 kept as they were; the detector had failed on 0"
+        "0 kept as they were; the detector had failed on 0; "
+        "nothing tells which images they are of"
     )
 
 
@@ -261,7 +264,8 @@ def test_an_image_that_stands_twice_is_taken_once(world: World) -> None:
     assert code == 0
     assert without_log(line).endswith(
         "2 images, 2 of them added, 0 replaced, 0 kept as they were; the detector had "
-        "failed on 0"
+        "failed on 0; "
+        "nothing tells which images they are of"
     )
     assert world.log()["counts"]["results_repeated"] == 2
 
@@ -558,3 +562,40 @@ def test_d36_a_run_that_is_killed_leaves_the_cache_as_it_was(world: World) -> No
     assert world.cache_files()["v4.1/caltech.json"] == before
     assert world.run()[0] == 0
     assert detection_cache.open_file(world.cache, "4.1", "caltech").image_count == 3002
+
+
+def test_the_cache_takes_what_is_known_of_the_images(world: World) -> None:
+    one = {"file": "u/a.jpg", "detections": []}
+    world.save(document(one, {"file": "v/b.jpg", "detections": []}))
+    known = Contents("0a", Stamp(5, 6))
+    images = [("u/a.jpg", known), ("v/b.jpg", Contents("0b", None))]
+    image_contents.tell(world.json_file, images, detector="d1")
+    prefix = ("--remove-prefix", "u/", "--skip-others")
+    code, lines = world.run(*prefix)
+    assert code == 0
+    assert "nothing tells" not in lines[-1]
+    record = image_contents.find(world.cache / "v4.1/caltech.json")
+    assert record is not None
+    assert record.header.detector == "d1"
+    assert list(record.images()) == [("a.jpg", known)]
+    # Boxes of another image of the name take their place; an equal one's do not.
+    box = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.2, 0.3, 0.4]}
+    world.save(document({"file": "u/a.jpg", "detections": [box]}))
+    image_contents.tell(world.json_file, [("u/a.jpg", known)], detector="d1")
+    before = world.cache_files()
+    assert world.run(*prefix)[0] == 0
+    assert world.cache_files() == before
+    changed = Contents("0c", Stamp(5, 7))
+    image_contents.tell(world.json_file, [("u/a.jpg", changed)], detector="d1")
+    assert world.run(*prefix)[0] == 0
+    file = detection_cache.open_file(world.cache, "4.1", "caltech")
+    assert [len(image.detections or ()) for image in file.images()] == [1]
+    record = image_contents.find(file.path)
+    assert record is not None
+    assert list(record.images()) == [("a.jpg", changed)]
+    image_contents.tell(world.json_file, [("u/a.jpg", changed)], detector="d2")
+    assert world.refusal(*prefix) == (
+        "mdcache/v4.1/caltech.json holds boxes of another detector of this name (its "
+        "file has changed); another --detector-version keeps the two apart, or move the "
+        "file away"
+    )

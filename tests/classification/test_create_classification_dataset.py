@@ -251,7 +251,7 @@ def test_crops_of_another_box_image_or_detector_are_left_out(
     assert "1 x the crop is cut from another box" in said
     assert "(detect_and_crop cuts crops of something else anew)" in said
     known = [(f"x/00{number}.jpg", Contents("ab" * 16, None)) for number in range(5)]
-    image_contents.tell(base / "mdcache/v4.1/d.json", "one", known)
+    image_contents.tell(base / "mdcache/v4.1/d.json", known, detector="one")
     assert run(CSV) == 0
     assert sorted(left_out(base), key=lambda item: item[1]) == expected(
         *others, *by_digest

@@ -315,7 +315,7 @@ def tell(place: Place, detector: str) -> None:
         for path in sorted(place.images.rglob("*.*"))
     }
     found = ((name, contents.Contents(digest, None)) for name, digest in images.items())
-    image_contents.tell(place.json, detector, found)
+    image_contents.tell(place.json, found, detector=detector)
 
 
 def test_crops_of_a_detector_that_was_trained_anew_are_cut_anew(place: Place) -> None:

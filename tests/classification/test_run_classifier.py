@@ -230,11 +230,11 @@ def test_crops_of_another_detector_or_image_are_passed_over_where_both_sides_kno
         ("of detector", "of another", "cut from another image"),
     ):
         found = [("a.jpg", Contents(image, None))]
-        image_contents.tell(boxes, detector, found)
+        image_contents.tell(boxes, found, detector=detector)
         assert _run(model, "crops", "new.csv", "-d", boxes) == bool(reason)
         if reason:
             assert f"1 crops passed over (1 x {reason}): run " in _last_line(capsys)
-    image_contents.tell(boxes, "", [])
+    image_contents.tell(boxes, [], detector="")
     assert _run(model, "crops", "new.csv", "-d", boxes) == 0
 
 

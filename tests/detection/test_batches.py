@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from classification.runtime.contents import Contents, Stamp, digest
 from classification.runtime.errors import ItemError, ModelError
+from classification.runtime.name_set import NameSet
 from classification.storage.anywhere import AnywhereStore
+from classification.storage.local import LocalStore, load_file
 from detection import batches
 from detection.batches import Include, Result, Work
 from detection.boxes import Box
@@ -20,7 +23,7 @@ from detection.records import Detection
 from tests import world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -92,10 +95,11 @@ def work(**options: object) -> Work:
 
 
 def results(
-    detector: BlobDetector, images: ImageList, options: Work, done: int = 0
+    detector: BlobDetector, images: ImageList, options: Work, done: Iterable[int] = ()
 ) -> list[Result]:
-    read = AnywhereStore().read
-    found = batches.detect(detector, images, options, done=done, read=read)
+    names = NameSet(f"{number}.jpg" for number in done)
+    load = AnywhereStore().load
+    found = batches.detect(detector, images, options, done=names, load=load)
     return [result for batch in found for result in batch]
 
 
@@ -139,17 +143,41 @@ def test_a_batch_of_failures_does_not_reach_the_network(
     assert detector.batches == [[34, 35, 36, 37], [38, 39]]
 
 
-@pytest.mark.parametrize("done", range(11))
-def test_going_on_gives_what_is_missing_in_the_same_batches(
-    images: ImageList, done: int
+@pytest.mark.parametrize(
+    ("done", "left"),
+    [
+        (range(0), [0, 1, 2]),
+        (range(3), [0, 1, 2]),
+        (range(4), [1, 2]),
+        (range(8), [2]),
+        (range(9), [2]),
+        (range(10), []),
+        ([0, 1, 3, 4, 5, 6, 7, 8, 9], [0]),
+        ([*range(4), 8, 9], [1]),
+    ],
+)
+def test_going_on_gives_whole_batches_of_what_is_missing(
+    images: ImageList, done: Iterable[int], left: list[int]
 ) -> None:
     whole = results(BlobDetector(), images, work(batch_size=4))
     detector = BlobDetector()
     rest = results(detector, images, work(batch_size=4), done=done)
-    assert rest == whole[done:]
     all_batches = [[30, 31, 32, 33], [34, 35, 36, 37], [38, 39]]
-    expected = all_batches[done // 4 :] if done < 10 else []
-    assert detector.batches == expected
+    assert detector.batches == [all_batches[number] for number in left]
+    assert rest == [
+        result for number in left for result in whole[4 * number : 4 * number + 4]
+    ]
+
+
+def test_an_image_is_digested_on_the_way(images: ImageList, folder: Path) -> None:
+    (folder / "1.jpg").write_bytes(b"no image")
+    (folder / "2.jpg").unlink()
+    first, broken, missing, *_ = results(BlobDetector(), images, work())
+    store = LocalStore(folder)
+    for name, found in (("0.jpg", first), ("1.jpg", broken)):
+        expected = Contents(digest(store.read(name)), store.stamp(name))
+        assert found.contents == expected
+    assert missing.contents is None
 
 
 def test_a_network_that_fails_on_an_image_does_not_lose_its_batch(
@@ -168,18 +196,18 @@ def test_a_network_that_fails_on_an_image_does_not_lose_its_batch(
 def test_images_are_read_from_wherever_they_are(
     images: ImageList, folder: Path
 ) -> None:
-    def read(path: str) -> bytes:
+    def load(path: str) -> tuple[bytes, Stamp]:
         if path.endswith("3.jpg"):
             raise ItemError("the store has lost it")
-        return (folder / path).read_bytes()
+        return load_file(folder / path)
 
     found = [
         result
-        for batch in batches.detect(BlobDetector(), images, work(threads=2), read=read)
+        for batch in batches.detect(BlobDetector(), images, work(threads=2), load=load)
         for result in batch
     ]
     assert failures(found) == {"3.jpg": "the store has lost it"}
-    assert found[4:] == results(BlobDetector(), images, work(), done=4)
+    assert found[4:] == results(BlobDetector(), images, work(), done=range(4))
 
 
 def test_a_shape_that_the_engine_cannot_take_is_a_failed_image(

@@ -204,14 +204,12 @@ def test_a_list_is_fixed_when_it_is_made(folder: Path) -> None:
     with ImageList.of(found) as images:
         (folder / "0.jpg").touch()
         assert len(images) == 4
-        assert [file.name for file in images.starting_at(0)] == [
+        assert [file.name for file in images] == [
             "a.png",
             "b.JPG",
             "sub-1.jpg",
             "sub/c.jpeg",
         ]
-        assert [file.name for file in images.starting_at(3)] == ["sub/c.jpeg"]
-        assert list(images.starting_at(4)) == []
 
 
 @settings(max_examples=30)
@@ -219,15 +217,15 @@ def test_a_list_is_fixed_when_it_is_made(folder: Path) -> None:
 def test_a_list_gives_back_what_it_was_made_of(found: list[str]) -> None:
     files = [ImageFile(name, f"/{name}", name[:1]) for name in found]
     with ImageList.of(files) as images:
-        assert list(images.starting_at(0)) == files
-        assert list(images.starting_at(0)) == files
+        assert list(images) == files
+        assert list(images) == files
 
 
 def test_a_name_that_stands_twice_counts_once() -> None:
     files = [ImageFile("a", "1"), ImageFile("a", "2"), ImageFile("b", "3")]
     with ImageList.of(files) as images:
         assert (len(images), images.repeated) == (2, 1)
-        assert list(images.starting_at(0)) == [files[0], files[2]]
+        assert list(images) == [files[0], files[2]]
 
 
 def test_the_digest_is_of_the_images_and_their_order() -> None:
@@ -268,10 +266,9 @@ def test_a_part_is_some_of_the_images_under_the_digest_of_all() -> None:
     with ImageList.of(found) as images:
         part = images.part(range(2, 5))
         assert (len(part), part.digest) == (3, images.digest)
-        assert list(part.starting_at(0)) == found[2:5]
-        assert list(part.starting_at(2)) == found[4:5]
-        assert list(images.part(range(7, 7)).starting_at(0)) == []
-        assert list(images.starting_at(0)) == found
+        assert list(part) == found[2:5]
+        assert list(images.part(range(7, 7))) == []
+        assert list(images) == found
 
 
 def test_no_room_for_the_list_is_one_line() -> None:

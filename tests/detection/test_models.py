@@ -373,17 +373,13 @@ def test_a_model_out_of_a_package_is_kept_where_the_registry_room_keeps_it(
     assert models.fetch(replace(models.MODELS[0], source=source)) == kept
 
 
-def test_a_named_model_is_what_its_publisher_says(tmp_path: Path) -> None:
-    fetched = models.ModelFile(
-        path=tmp_path / "md_v5a.0.0.onnx", name=V5A.name, known=V5A
-    )
-    assert models.identify(fetched, "MDV5A") == (V5A.name, V5A.checksum)
-
-
-def test_a_file_is_its_bytes(tmp_path: Path) -> None:
-    path = tmp_path / V5A.file
-    path.write_bytes(DATA)
-    digest = hashlib.sha256(DATA).hexdigest()
-    for known in (V5A, None):
-        own = models.ModelFile(path=path, name="x", known=known)
-        assert models.identify(own, str(path)) == ("x", digest)
+def test_whether_a_model_is_here(cache: Path, tmp_path: Path) -> None:
+    assert not models.is_here("MDV5A")
+    assert not models.is_here(str(tmp_path / "own.onnx"))
+    (tmp_path / "own.onnx").write_bytes(DATA)
+    assert models.is_here(str(tmp_path / "own.onnx"))
+    for file in (V5A.file, V5A.converted_file):
+        cache.mkdir(exist_ok=True)
+        (cache / file).write_bytes(DATA)
+        assert models.is_here("MDV5A")
+        (cache / file).unlink()

@@ -16,8 +16,11 @@ import pytest
 from PIL import Image
 
 from classification import merge_shards
-from classification.artifacts import detections
+from classification.artifacts import detections, image_contents
+from classification.runtime.contents import Contents, Stamp, digest
 from classification.runtime.journal import Journal
+from classification.runtime.model_digest import digest_of
+from classification.storage.anywhere import AnywhereStore
 from detection import run_detector_batch
 from detection.records import MEGADETECTOR_CATEGORIES
 from detection.run_detector_batch import main
@@ -81,7 +84,7 @@ def test_a_folder_becomes_detections(
     assert 0.15 < box["conf"] < 0.35
     confidences = [image["detections"][0]["conf"] for image in document["images"][1:]]
     assert confidences == sorted(confidences)
-    assert {path.suffix for path in output.parent.iterdir()} == {".json"}
+    assert {path.suffix for path in output.parent.iterdir()} == {".json", ".gz"}
     shown = last_line(capsys)
     assert re.fullmatch(
         rf"{re.escape(str(output))}: 5 images, 4 boxes of at least 0\.15 in 4 of them, "
@@ -288,7 +291,8 @@ def test_an_output_that_exists(
     output.write_text("mine")
     assert run(network, folder, output, "--overwrite_handling", "skip") == 0
     assert last_line(capsys) == (
-        f"{output} exists; nothing done (--overwrite_handling skip)"
+        f"{output} exists; nothing done (--overwrite_handling skip); nothing tells which "
+        "images and detector it is of"
     )
     assert run(network, folder, output, "--overwrite_handling", "error") == 1
     assert last_line(capsys) == f"error: {output} exists; --overwrite_handling error"
@@ -394,7 +398,7 @@ def test_lines_of_older_notes_are_parsed(line: str) -> None:
     run_detector_batch.build_parser().parse_args(line.split())
 
 
-def cut(network: Path, folder: Path, output: Path, keep: int) -> Path:
+def cut(network: Path, folder: Path, output: Path, keep: int, *flags: str) -> Path:
     """Leaves what a run leaves that is killed after ``keep`` images."""
     journal = output.with_name(f"{output.name}.journal")
     removed: list[bytes] = []
@@ -407,9 +411,10 @@ def cut(network: Path, folder: Path, output: Path, keep: int) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "unlink", keep_a_copy)
-        assert run(network, folder, output, "--recursive") == 0
+        assert run(network, folder, output, "--recursive", *flags) == 0
     lines = removed[0].splitlines(keepends=True)
-    journal.write_bytes(b"".join(lines[: keep + 1]) + lines[keep + 1][:-5])
+    torn = b"".join(lines[keep + 1 : keep + 2])[:-5]
+    journal.write_bytes(b"".join(lines[: keep + 1]) + torn)
     output.unlink()
     return journal
 
@@ -419,12 +424,161 @@ def test_a_journal_is_picked_up(
 ) -> None:
     output = tmp_path / "o.json"
     journal = cut(network, folder, output, 3)
-    (folder / "a.jpg").write_bytes(b"")  # not looked at again
     assert run(network, folder, output, "--recursive") == 0
     assert "3 of 5 images are done already" in capsys.readouterr().err
-    assert all("failure" not in image for image in read(output)["images"])
-    assert last_log(tmp_path)["counts"]["images_of_earlier_runs"] == 3
+    counts = last_log(tmp_path)["counts"]
+    assert counts["images_of_earlier_runs"] == 3
+    assert counts["images_of_this_run"] == 2
     assert not journal.exists()
+
+
+def record_of(output: Path) -> list[tuple[str, Contents]]:
+    record = image_contents.find(output)
+    assert record is not None
+    return list(record.images())
+
+
+def fresh(network: Path, folder: Path, output: Path, *flags: str) -> Path:
+    """Runs into a folder of its own; returns the output."""
+    path = output.parent / "fresh" / output.name
+    assert run(network, folder, path, "--recursive", *flags) == 0
+    return path
+
+
+def assert_as_fresh(network: Path, folder: Path, output: Path, *flags: str) -> None:
+    expected = fresh(network, folder, output, *flags)
+    assert output.read_bytes() == expected.read_bytes()
+    assert record_of(output) == record_of(expected)
+
+
+def test_an_image_that_changed_is_detected_anew_alone(
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "o.json"
+    cut(network, folder, output, 4)
+    Image.new("RGB", (40, 30), (240, 10, 10)).save(folder / "b.JPG")
+    assert run(network, folder, output, "--recursive") == 0
+    said = capsys.readouterr().err
+    assert "1 images changed since they were detected" in said
+    assert "3 of 5 images are done already" in said
+    counts = last_log(tmp_path)["counts"]
+    assert (counts["images_changed"], counts["images_of_this_run"]) == (1, 2)
+    assert_as_fresh(network, folder, output)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"", None), (None, b""), (b"no image", None), (None, b"no image")],
+)
+def test_an_image_that_breaks_or_is_mended_is_detected_anew(
+    network: Path, folder: Path, tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    output, image = tmp_path / "o.json", folder / "a.jpg"
+    whole = image.read_bytes()
+    image.write_bytes(whole if before is None else before)
+    cut(network, folder, output, 3)
+    image.write_bytes(whole if after is None else after)
+    assert run(network, folder, output, "--recursive") == 0
+    assert last_log(tmp_path)["counts"]["images_of_earlier_runs"] == 2
+    assert_as_fresh(network, folder, output)
+
+
+def test_images_of_a_batch_with_one_that_changed_are_as_in_a_fresh_run(
+    network: Path, folder: Path, tmp_path: Path
+) -> None:
+    output, flags = tmp_path / "o.json", ("--batch_size", "2")
+    cut(network, folder, output, 5, *flags)
+    Image.new("RGB", (40, 30), (240, 10, 10)).save(folder / "sub/e.jpg")
+    Image.new("RGB", (40, 30), (240, 10, 10)).save(folder / "b.JPG")
+    assert run(network, folder, output, "--recursive", *flags) == 0
+    counts = last_log(tmp_path)["counts"]
+    assert (counts["images_changed"], counts["images_of_this_run"]) == (2, 3)
+    assert_as_fresh(network, folder, output, *flags)
+
+
+def test_an_image_written_anew_is_the_same_one_of_a_new_time(
+    network: Path, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "o.json"
+    cut(network, folder, output, 3)
+    os.utime(folder / "a.jpg", ns=(5, 5))
+    assert run(network, folder, output, "--recursive") == 0
+    assert last_log(tmp_path)["counts"]["images_of_earlier_runs"] == 3
+    name, contents = record_of(output)[0]
+    assert name == str(folder / "a.jpg")
+    assert contents.stamp == Stamp((folder / "a.jpg").stat().st_size, 5)
+    assert_as_fresh(network, folder, output)
+
+
+def swap_quietly(folder: Path) -> None:
+    """Gives an image other bytes of equal size and time."""
+    one, size = folder / "a.jpg", (folder / "a.jpg").stat().st_size
+    time_ns = one.stat().st_mtime_ns
+    buffer = io.BytesIO()
+    Image.new("RGB", (80, 60), (240, 10, 10)).save(buffer, "JPEG", quality=30)
+    one.write_bytes(buffer.getvalue().ljust(size, b"\0"))
+    os.utime(one, ns=(time_ns, time_ns))
+    assert one.stat().st_size == size
+
+
+def test_equal_size_and_time_with_other_bytes_is_seen_when_verifying(
+    network: Path, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "o.json"
+    journal = cut(network, folder, output, 3)
+    kept = journal.read_bytes()
+    swap_quietly(folder)
+    assert run(network, folder, output, "--recursive") == 0
+    assert last_log(tmp_path)["counts"]["images_changed"] == 0
+    journal.write_bytes(kept)
+    assert run(network, folder, output, "--recursive", "--verify") == 0
+    assert last_log(tmp_path)["counts"]["images_changed"] == 1
+    assert_as_fresh(network, folder, output)
+
+
+def test_the_record_tells_images_and_detector(
+    network: Path, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "o.json"
+    (folder / "b.JPG").write_bytes(b"broken")
+    (folder / "c.png").write_bytes(b"")
+    assert run(network, folder, output, "--recursive") == 0
+    record = image_contents.find(output)
+    assert record is not None
+    assert record.header.detector == digest_of(network)
+    store = AnywhereStore()
+    assert list(record.images()) == [
+        (str(path), Contents(digest(store.read(str(path))), store.stamp(str(path))))
+        for path in (
+            folder / name for name in ("a.jpg", "b.JPG", "sub/d.jpg", "sub/e.jpg")
+        )
+    ]
+
+
+def test_skipping_keeps_no_stale_output(
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, skip = tmp_path / "o.json", ("--overwrite_handling", "skip")
+    (folder / "b.JPG").write_bytes(b"")
+    assert run(network, folder, output) == 0
+    written = output.read_bytes()
+    assert run(network, folder, output, *skip) == 0
+    assert last_line(capsys).endswith("nothing done (--overwrite_handling skip)")
+    Image.new("RGB", (40, 30), (240, 10, 10)).save(folder / "a.jpg")
+    Image.new("RGB", (40, 30), (240, 10, 10)).save(folder / "b.JPG")
+    assert run(network, folder, output, *skip) == 1
+    assert last_line(capsys) == (
+        f"error: {output} exists and is made before 2 images changed; "
+        "--overwrite_handling overwrite makes it anew"
+    )
+    assert run(network, folder, output, *skip, "--threshold", "0.5") == 1
+    assert f"{output} exists and is of other options; " in last_line(capsys)
+    (folder / "new.jpg").write_bytes(b"")
+    assert run(network, folder, output, *skip) == 1
+    assert f"{output} exists and is of other images; " in last_line(capsys)
+    assert output.read_bytes() == written
+    assert run(network, folder, output) == 0
+    assert run(network, folder, output, *skip) == 0
 
 
 @pytest.mark.parametrize(
@@ -446,11 +600,12 @@ def test_a_journal_of_other_options_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "o.json"
+    differs = "images" if "relative" in flags[0] else "options"
     journal = cut(network, folder, output, 3)
     kept = journal.read_bytes()
     assert run(network, folder, output, "--recursive", *flags) == 1
     assert last_line(capsys) == (
-        f"error: {journal} belongs to a run with other inputs or options; "
+        f"error: {journal} belongs to a run with other {differs}; "
         "--restart throws it away and begins again"
     )
     assert journal.read_bytes() == kept
@@ -459,14 +614,16 @@ def test_a_journal_of_other_options_is_refused(
 
 
 def test_a_journal_of_other_images_or_another_model_is_refused(
-    network: Path, folder: Path, tmp_path: Path
+    network: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "o.json"
     cut(network, folder, output, 3)
     other = red_detector(tmp_path / network.name, layers=1)
     assert run(other, folder, output, "--recursive") == 1
+    assert "a run with other detector; --restart" in last_line(capsys)
     (folder / "new.jpg").write_bytes(b"")
     assert run(network, folder, output, "--recursive") == 1
+    assert "a run with other images; --restart" in last_line(capsys)
 
 
 def test_what_does_not_shape_the_result_may_change(
@@ -637,6 +794,11 @@ def test_merged_shards_are_the_whole_run(
         assert run_shard(network, folder, output, f"{number}/{of}", *flags) == 0
     assert merge_shards.main([str(output)]) == 0
     assert output.read_bytes() == whole.read_bytes()
+    record, joined = map(image_contents.find, (whole, output))
+    assert record is not None
+    assert joined is not None
+    assert joined.header == record.header
+    assert list(joined.images()) == list(record.images())
     assert not list(output.parent.glob("*.journal"))
 
 
@@ -646,17 +808,18 @@ def test_a_shard_has_names_of_its_own(
     output = tmp_path / "out" / "o.json"
     assert run_shard(network, folder, output, "2/3") == 0
     names = [path.name for path in sorted(output.parent.iterdir())]
-    assert names[:2] == [
+    assert names[:3] == [
         "o.shard-002-of-003.json",
+        "o.shard-002-of-003.json.images.jsonl.gz",
         "o.shard-002-of-003.json.shard.json",
     ]
-    assert names[2].startswith("run_detector_batch.shard-002-of-003_log_")
-    assert len(names) == 3
+    assert names[3].startswith("run_detector_batch.shard-002-of-003_log_")
+    assert len(names) == 4
     document = read(output.parent / names[0])
     assert [image["file"] for image in document["images"]] == [
         str(folder / name) for name in ("b.JPG", "c.png")
     ]
-    assert read(output.parent / names[2])["options"]["shard"] == "2/3"
+    assert read(output.parent / names[3])["options"]["shard"] == "2/3"
 
 
 def test_a_complete_shard_is_not_run_again(
@@ -678,6 +841,21 @@ def test_a_complete_shard_is_not_run_again(
     written = shard.stat().st_mtime_ns
     assert run_shard(network, folder, output, "1/3", "--include_image_size") == 4
     assert shard.stat().st_mtime_ns > written
+
+
+def test_a_complete_shard_whose_images_changed_is_run_again(
+    network: Path, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "o.json"
+    shard = tmp_path / "o.shard-001-of-002.json"
+    assert run_shard(network, folder, output, "1/2") == 0
+    before = shard.read_bytes()
+    Image.new("RGB", (40, 30), (240, 10, 10)).save(folder / "sub/e.jpg")  # of 2/2
+    assert run_shard(network, folder, output, "1/2") == 0
+    assert shard.read_bytes() == before
+    Image.new("RGB", (40, 30), (240, 10, 10)).save(folder / "a.jpg")
+    assert run_shard(network, folder, output, "1/2") == 0
+    assert shard.read_bytes() != before
 
 
 def test_a_shard_that_was_killed_goes_on(
@@ -722,7 +900,7 @@ def test_shards_of_other_options_are_not_joined(
     assert run_shard(network, folder, output, "2/2", "--threshold", "0.3") == 0
     assert merge_shards.main([str(output)]) == 1
     assert last_line(capsys) == (
-        f"error: {tmp_path / 'o.shard-002-of-002.json'} is of other inputs or options "
+        f"error: {tmp_path / 'o.shard-002-of-002.json'} is of other options "
         f"than {tmp_path / 'o.shard-001-of-002.json'}"
     )
     assert not output.exists()

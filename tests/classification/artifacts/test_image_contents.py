@@ -43,24 +43,24 @@ def test_the_golden_file_is_of_the_golden_file() -> None:
 def test_what_was_read_is_listed_and_an_image_without_contents_is_not(
     results: Path,
 ) -> None:
-    image_contents.tell(results, "d1", [*IMAGES, ("d.jpg", None)])
+    image_contents.tell(results, [*IMAGES, ("d.jpg", None)], detector="d1", run="a=b")
     found = image_contents.find(results)
     assert found is not None
     assert list(found.images()) == IMAGES
-    assert found.header.detector == "d1"
+    assert (found.header.detector, found.header.run) == ("d1", "a=b")
 
 
 def test_the_same_images_are_the_same_bytes(results: Path) -> None:
     path = image_contents.path_beside(results)
-    image_contents.tell(results, "", IMAGES)
+    image_contents.tell(results, IMAGES, detector="")
     first = path.read_bytes()
-    image_contents.tell(results, "", iter(IMAGES))
+    image_contents.tell(results, iter(IMAGES), detector="")
     assert path.read_bytes() == first
 
 
 def test_it_says_nothing_of_other_detections(results: Path) -> None:
     assert image_contents.find(results) is None
-    image_contents.tell(results, "d1", IMAGES)
+    image_contents.tell(results, IMAGES, detector="d1")
     results.write_bytes(b"other images")
     assert image_contents.find(results) is None
 
@@ -86,7 +86,14 @@ def test_a_broken_line_has_an_address(results: Path, line: bytes, message: str) 
 
 
 def test_a_name_that_is_no_text_is_kept(results: Path) -> None:
-    image_contents.tell(results, "", [("\N{BEAR FACE}\x01.jpg", IMAGES[0][1])])
+    image_contents.tell(results, [("\N{BEAR FACE}\x01.jpg", IMAGES[0][1])], detector="")
     found = image_contents.find(results)
     assert found is not None
     assert list(found.images()) == [("\N{BEAR FACE}\x01.jpg", IMAGES[0][1])]
+
+
+def test_removing_leaves_nothing(results: Path) -> None:
+    image_contents.tell(results, IMAGES, detector="")
+    for _ in range(2):
+        image_contents.remove(results)
+        assert image_contents.find(results) is None

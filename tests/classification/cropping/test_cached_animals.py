@@ -133,14 +133,14 @@ def test_what_is_known_of_image_and_detector(tmp_path: Path) -> None:
     write_cache(tmp_path / "v4.1/d.json", images)
     one = digest(b"one")
     image_contents.tell(
-        tmp_path / "v4.1/d.json", "detector", [("1.jpg", Contents(one, None))]
+        tmp_path / "v4.1/d.json", [("1.jpg", Contents(one, None))], detector="detector"
     )
     write_cache(tmp_path / "v4.1/e.json", images)
     cached = CachedAnimals(tmp_path, "4.1", threshold=0.8)
     for name, known in (
-        ("d/0.jpg", (None, "detector")),
+        ("d/0.jpg", (None, None)),
         ("d/1.jpg", (one, "detector")),
-        ("d/3.jpg", (None, "detector")),
+        ("d/3.jpg", (None, None)),
         ("e/1.jpg", (None, None)),
     ):
         cached.of(name, name[0])

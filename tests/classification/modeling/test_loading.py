@@ -87,6 +87,10 @@ def test_weights_beside_a_model_are_found_from_any_folder(
     squares = np.full((1, 16, 16, 3), 99, np.uint8)
     expected = loading.open_classifier(kept, CPU).predict(squares)
     assert found.predict(squares).tolist() == expected.tolist()
+    weights = tmp_path / "m.data"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    other = loading.open_classifier(Path("../m.onnx"), CPU)
+    assert other.fingerprint != found.fingerprint
 
 
 def test_operators_of_others_need_trust(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classification.runtime import journal
 from classification.runtime.errors import ConfigurationError, StorageError
 from classification.runtime.journal import Journal, digest
 from tests.disk import largest_file
@@ -102,6 +104,42 @@ def test_another_key_is_refused_with_the_way_out(tmp_path: Path) -> None:
         "--restart throws it away and begins again"
     )
     assert records(path) == [1]
+
+
+def test_what_differs_is_said(tmp_path: Path) -> None:
+    def of(*images: str, threshold: float = 0.1) -> str:
+        return journal.key(images=images, detector=["d"], options=[threshold])
+
+    path = written(tmp_path / "j", 1, key=of("a", "b"))
+    assert records(path, key=of("a", "b")) == [1]
+    for key, said in (
+        (of("a"), "images"),
+        (of("a", threshold=0.2), "images and options"),
+        (f"{of('a', 'b')} shard=1/2", "inputs or options"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"a run with other {said}; "):
+            Journal.open(path, key=key)
+
+
+def test_the_last_record_of_a_name_is_in_the_place_of_the_first(
+    tmp_path: Path,
+) -> None:
+    given = [["a", 1], ["b", 1], ["a", 2], ["\N{BEAR FACE}", 1], ["b", 2], ["a", 3]]
+    path = written(tmp_path / "j", *given)
+    with Journal.open(path, key=KEY) as opened:
+        latest = opened.read_latest(operator.itemgetter(0))
+        assert next(latest) == ["a", 3]
+        opened.append([["c", 1], ["b", 3]])
+        assert list(latest) == [["b", 2], ["\N{BEAR FACE}", 1]]
+        names = operator.itemgetter(0)
+        assert list(opened.read_latest(names)) == [
+            *(["a", 3], ["b", 3], ["\N{BEAR FACE}", 1], ["c", 1]),
+        ]
+
+
+def test_an_empty_journal_has_no_latest_record(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "j", key=KEY) as opened:
+        assert list(opened.read_latest(str)) == []
 
 
 def test_a_journal_of_another_key_without_records_is_begun_again(

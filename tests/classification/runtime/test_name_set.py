@@ -26,3 +26,11 @@ def test_names_can_be_added_after_others_were_looked_up() -> None:
     assert "a" in kept
     assert "b" in kept
     assert len(kept) == 2
+
+
+def test_a_set_without_some_names() -> None:
+    names = NameSet(["a", "b", "c"]).without(["b", "z"])
+    assert len(names) == 2
+    assert "a" in names
+    assert "c" in names
+    assert "b" not in names

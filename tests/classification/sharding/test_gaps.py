@@ -48,27 +48,39 @@ def test_batches_of_all_datasets_are_divided(tmp_path: Path) -> None:
     assert len({divide(shard, tmp_path).part_of_run for shard in SHARDS}) == 3
 
 
+def unchanged(_: str, __: Path) -> bool:
+    return True
+
+
 def test_a_complete_dataset_is_not_begun_again(tmp_path: Path) -> None:
     own = divide(SHARDS[0], tmp_path)
-    assert own.begin(restart=False) == own.files_by_dataset
+    assert own.begin(restart=False, is_current=unchanged) == own.files_by_dataset
     for dataset in "ab":
         path = tmp_path / f"shard-001-of-003/v7/{dataset}.json"
         assert own.part_by_dataset[dataset].output == path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     own.complete({"a": detected("0.jpg"), "b": detected()})
-    assert own.begin(restart=False) == {}
+    assert own.begin(restart=False, is_current=unchanged) == {}
+    asked = []
+
+    def b_changed(dataset: str, path: Path) -> bool:
+        asked.append((dataset, path.name))
+        return dataset != "b"
+
+    assert list(own.begin(restart=False, is_current=b_changed)) == ["b"]
+    assert asked == [("a", "a.json"), ("b", "b.json")]
     own.part_by_dataset["a"].output.write_text("of another run")
-    assert list(own.begin(restart=False)) == ["a"]
+    assert list(own.begin(restart=False, is_current=unchanged)) == ["a", "b"]
     assert not own.part_by_dataset["a"].output.exists()
-    assert list(own.begin(restart=True)) == ["a", "b"]
+    assert list(own.begin(restart=True, is_current=unchanged)) == ["a", "b"]
 
 
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     own = divide(SHARDS[0], tmp_path)
     own.part_by_dataset["a"].output.mkdir(parents=True)
     with pytest.raises(StorageError, match=r"cannot remove .*a\.json: "):
-        own.begin(restart=False)
+        own.begin(restart=False, is_current=unchanged)
 
 
 def test_images_that_are_left_are_the_shards_own(tmp_path: Path) -> None:
@@ -82,7 +94,7 @@ def test_images_that_are_left_are_the_shards_own(tmp_path: Path) -> None:
 
 def test_without_a_shard_all_is_as_it_was(tmp_path: Path) -> None:
     whole = divide(None, tmp_path)
-    assert whole.begin(restart=False) == FILES
+    assert whole.begin(restart=False, is_current=unchanged) == FILES
     assert whole.part_of_run == ()
     names = {"a": NameSet(["0.jpg"]), "b": NameSet(), "c": NameSet()}
     assert whole.wanted(names) == {"a": names["a"], "b": names["b"]}

@@ -36,7 +36,7 @@ def read_all(request: BatchRequest, admission: Admission) -> dict[str, bytes | s
     """Returns what each image of a fixed request holds, or why it cannot be read."""
     found: dict[str, bytes | str] = {}
     with sources.opened(request, admission, MANNER) as (images, store):
-        for image in images.starting_at(0):
+        for image in images:
             try:
                 found[image.name] = store.read(image.path)
             except ItemError as error:
