@@ -51,6 +51,7 @@ _MAX_SOURCE_BYTES = (
     4 << 20
 )  # of all code of an archive; a traced EfficientNet-B7: 0.4 MB
 _MAX_DIMENSIONS = 32
+_MAX_PARTS, _MAX_PATH = 200_000, 60  # attributes of a network, one within the other
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -91,6 +92,24 @@ class Archive:
     network: object
     constants: tuple[object, ...]
     code: Mapping[str, bytes]
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """Returns the network's state dict: its tensors by their attribute path.
+
+        Raises:
+            ModelError: parts within parts without end.
+        """
+        found: dict[str, NDArray[Any]] = {}
+        parts: list[tuple[tuple[str, ...], object]] = [((), self.network)]
+        for _ in range(_MAX_PARTS):
+            if not parts:
+                return found
+            path, part = parts.pop()
+            if isinstance(part, np.ndarray):
+                found[".".join(path)] = part
+            elif isinstance(part, Record) and len(path) <= _MAX_PATH:
+                parts += [((*path, name), v) for name, v in part.attributes.items()]
+        raise DamagedFileError("a network of parts without end")
 
 
 @dataclass(frozen=True, eq=False)

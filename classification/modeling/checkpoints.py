@@ -6,8 +6,8 @@ once the new one is whole. Read by ``evaluate_model``, ``export_model`` and, as
 dict with the original's keys ``epoch`` (from 0), ``model`` (the state dict), ``val/acc``
 (percent) and ``optimizer``, and ours: ``padding``, ``labels``, ``architecture`` and
 ``image_size``. A file without ``padding`` is the original's: its networks pad
-symmetrically. A state dict alone is of neither, but what others publish: it pads as
-TensorFlow does.
+symmetrically, and so do those of a TorchScript archive, which holds the weights alone. A
+state dict alone is of neither, but what others publish: it pads as TensorFlow does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 
-from classification.modeling import networks
+from classification.model_files import torch_files
+from classification.modeling import manifest, networks
 from classification.modeling.catalog import Padding
 from classification.runtime.errors import ModelError
 
@@ -47,6 +48,7 @@ class Checkpoint:
         labels: of the outputs, in order.
         architecture: name in the catalog.
         image_size: side of the input in pixels.
+        is_torchscript: the weights are those of a TorchScript archive.
     """
 
     model: StateDict
@@ -57,6 +59,16 @@ class Checkpoint:
     labels: tuple[str, ...] | None = None
     architecture: str | None = None
     image_size: int | None = None
+    is_torchscript: bool = False
+
+    def refusal(self, path: Path, error: ModelError) -> ModelError:
+        """Returns an error with the file, and with what it is."""
+        if not self.is_torchscript:
+            return ModelError(f"{path}: {error}")
+        return ModelError(
+            f"{path}: a TorchScript archive, {error}; give the checkpoint that it was "
+            "made from"
+        )
 
 
 def filename(epoch: int) -> str:
@@ -87,6 +99,8 @@ def read(path: Path) -> Checkpoint:
         ModelError: it is missing, damaged, holds more than plain data (none of which
             is run), or something in it is not what it should be; with the file.
     """
+    if torch_files.is_torchscript(path):
+        return _read_torchscript(path)
     document = networks.read_document(path)
     state = networks.state_dict_in(path, document)
     held = document if isinstance(document, dict) and "model" in document else {}
@@ -108,6 +122,24 @@ def read(path: Path) -> Checkpoint:
         labels=None if labels is None else tuple(labels),
         architecture=_typed(path, held, "architecture", str),
         image_size=_side(path, _typed(path, held, "image_size", int)),
+    )
+
+
+def _read_torchscript(path: Path) -> Checkpoint:
+    """Reads the weights of an archive; of its padding it says nothing.
+
+    It pads as the manifest beside it says, or as the original, which makes such files.
+    """
+    beside = manifest.path_beside(path)
+    described = manifest.read(beside) if beside.is_file() else None
+    try:
+        weights = torch_files.read_torchscript(path).weights()
+    except ModelError as error:
+        raise ModelError(f"{path}: damaged TorchScript archive: {error}") from error
+    return Checkpoint(
+        model={name: torch.from_numpy(array) for name, array in weights.items()},
+        padding=described.padding if described else "symmetric",
+        is_torchscript=True,
     )
 
 
@@ -183,5 +215,5 @@ def network_of(
             network = build(outputs)
         networks.load_weights(network, checkpoint.model)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise checkpoint.refusal(path, error) from error
     return network.eval()

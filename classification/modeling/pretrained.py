@@ -69,7 +69,7 @@ def start(
     Args:
         name: of an architecture (see ``catalog.find``).
         labels: of the dataset, in order.
-        pretrained: a checkpoint of ours or of the original, or a state dict;
+        pretrained: a checkpoint of ours or of the original, a state dict, or TorchScript;
             ``IMAGENET``; None for random weights.
         image_size: side of the input in pixels; the architecture's own by default.
         padding: of an EfficientNet, if not that of its weights.
@@ -114,7 +114,7 @@ def _fill_from(
             return False, f"all weights of {path}"
         networks.load_body(network, saved.model)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise saved.refusal(path, error) from error
     has = "other labels" if outputs == len(labels) else f"{outputs} labels"
     if outputs is None:
         has = "no last layer"

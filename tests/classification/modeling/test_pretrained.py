@@ -316,3 +316,30 @@ def test_files_of_the_original_give_its_logits(
     assert torch.allclose(compiled, expected, rtol=0, atol=1e-4)
     # So the test would notice the other padding.
     assert not torch.allclose(padded, expected, rtol=0, atol=1e-3)
+
+
+def test_the_weights_of_a_torchscript_file_are_loaded_where_they_fit(
+    tmp_path: Path,
+) -> None:
+    network = networks.build("resnet18", len(LABELS))
+    path = tmp_path / "m_compiled.pt"
+    path.write_bytes(classifiers.traced_bytes(network, 64))
+    begun = start("resnet18", LABELS, pretrained=path)
+    assert holds(begun.network, network.state_dict()) == []
+    assert begun.said == f"all weights of {path}"
+    assert begun.padding == "symmetric"
+
+
+def test_a_torchscript_file_of_another_network_is_said_to_be_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "m_compiled.pt"
+    path.write_bytes(
+        classifiers.traced_bytes(classifiers.tiny_network(), classifiers.SIDE)
+    )
+    with pytest.raises(ModelError) as caught:
+        start("resnet18", LABELS, pretrained=path)
+    assert str(caught.value) == (
+        f"{path}: a TorchScript archive, weights of another network: conv1.weight is "
+        "missing (and 101 more); give the checkpoint that it was made from"
+    )
