@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from classification.artifacts import crop_record
+from classification.artifacts.crop_record import CropRecord, Geometry
+from classification.artifacts.predictions_info import digest_box
 from classification.cropping.images import open_image
 from classification.modeling import preprocessing
 from classification.modeling.batches import Loader
 from classification.modeling.preprocessing import Preprocessing
+from classification.runtime.contents import digest
 from classification.storage.local import LocalStore
+from detection.boxes import Box
 from tests import world
 
 if TYPE_CHECKING:
@@ -59,6 +64,31 @@ def test_a_crop_that_cannot_be_read_leaves_black(crops: Path) -> None:
     assert batch.reason_by_place == {1: "not an image file"}
     assert not batch.squares[1].any()
     assert batch.squares[0].any()
+
+
+def test_a_batch_knows_what_its_crops_hold_and_of_which_boxes_they_are(
+    crops: Path,
+) -> None:
+    record = CropRecord(
+        image="a.jpg",
+        image_digest=None,
+        box=Box(0.1, 0.2, 0.3, 0.4),
+        geometry=Geometry(shape="square", jpeg_quality=75, ignore_exif=False),
+        detector=None,
+        detector_digest=None,
+        annotated=True,
+    )
+    data = crop_record.insert((crops / NAMES[0]).read_bytes(), record)
+    (crops / NAMES[0]).write_bytes(data)
+    (crops / NAMES[1]).write_bytes(b"no image")
+    (batch,) = _loader(crops).load([[*NAMES[:2], "none.jpg"]])
+    assert [one and one.digest for one in batch.contents] == [
+        *(digest(data), digest(b"no image"), None)
+    ]
+    assert [one and one.stamp for one in batch.contents[:2]] == [
+        LocalStore(crops).stamp(name) for name in NAMES[:2]
+    ]
+    assert batch.boxes.tobytes() == digest_box(record.box) + bytes(16)
 
 
 def test_notes_and_odd_names(crops: Path) -> None:

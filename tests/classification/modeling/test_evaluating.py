@@ -6,7 +6,7 @@ import csv
 import gzip
 import math
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn import metrics as oracle
 
 from classification.artifacts import (
     confusion_matrices,
+    crop_record,
     evaluation,
     label_stats,
     location_stats,
@@ -22,7 +23,9 @@ from classification.artifacts import (
     predictions,
     predictions_info,
 )
+from classification.artifacts.crop_record import CropRecord, Geometry
 from classification.artifacts.evaluation import Bootstrap
+from classification.artifacts.predictions_info import digest_box
 from classification.dataset import training_set
 from classification.dataset.counts import SPLITS
 from classification.dataset.training_set import SplitRows, TrainingSet
@@ -35,6 +38,7 @@ from classification.modeling.inference import Resources
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.name_list import CodedList, NameList
 from classification.storage.local import LocalStore
+from detection.boxes import Box
 from tests import classifiers
 from tests.classifiers import LABELS
 from tests.examples import Examples, write_examples
@@ -360,6 +364,33 @@ def test_calibrated_probabilities_say_so(desk: Desk, tmp_path: Path) -> None:
     assert applied.temperature == 2.0
     desk.evaluate("val")
     assert predictions_info.find(outputs) == predictions_info.Origin()
+
+
+def test_rows_know_the_boxes_that_their_crops_tell_of(desk: Desk) -> None:
+    rows = training_set.read(desk.examples.dataset_dir).splits["val"]
+    path = desk.examples.crops_dir / rows.paths[1]
+    record = CropRecord(
+        image="a.jpg",
+        image_digest=None,
+        box=Box(0.1, 0.2, 0.3, 0.4),
+        geometry=Geometry(shape="square", jpeg_quality=75, ignore_exif=False),
+        detector="x",
+        detector_digest=None,
+        annotated=False,
+    )
+    path.write_bytes(crop_record.insert(path.read_bytes(), record))
+    desk.evaluate("val")
+    boxes = predictions_info.find(desk.out / "outputs_val.csv.gz").boxes
+    assert boxes is not None
+    assert boxes[1].tobytes() == digest_box(record.box)
+    assert np.flatnonzero(boxes.any(axis=1)).tolist() == [1]
+
+
+def test_crops_that_are_not_what_they_must_be_are_refused(desk: Desk) -> None:
+    rows = training_set.read(desk.examples.dataset_dir).splits["val"]
+    digests = np.zeros((len(rows), 16), np.uint8)
+    with pytest.raises(ConfigurationError, match=f"{rows.paths[0]}: changed since"):
+        peak_of(desk, replace(rows, digests=digests))
 
 
 def repeated(rows: SplitRows, times: int) -> SplitRows:
