@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -352,7 +351,7 @@ def has_boxes(path: Path, threshold: float) -> bool:
 
 
 def _run_step(step: Step) -> None:
-    _logger.info("\n%s\n  $ %s", step.what, shlex.join(step.command))
+    _logger.info("\n%s\n  $ %s", step.what, cli.command_line(step.command))
     done = subprocess.run(step.command, check=False)  # noqa: S603 - our own commands, no shell
     if done.returncode:
         raise StepFailedError(step, _exit_code(done.returncode))
@@ -390,7 +389,8 @@ def _make_page(
         box_threshold=options.box_threshold,
         files=_linked(files, classified=classified),
         steps=[
-            detections_page.Step(step.what, shlex.join(step.command)) for step in steps
+            detections_page.Step(step.what, cli.command_line(step.command))
+            for step in steps
         ],
     )
 

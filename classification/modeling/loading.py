@@ -6,14 +6,13 @@ torch is imported only where a model needs it; an ONNX model does not.
 from __future__ import annotations
 
 import io
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from classification.model_files import torch_files
 from classification.modeling import embedded, manifest, torchscript
 from classification.modeling.preprocessing import Preprocessing
-from classification.runtime import onnx_files
+from classification.runtime import cli, onnx_files
 from classification.runtime.errors import ConfigurationError, ModelError
 from classification.runtime.model_digest import digest_of
 
@@ -151,4 +150,4 @@ def _open_torchscript(
 def _export_line(path: Path) -> str:
     """Returns the command line that makes a model of a checkpoint."""
     words = (str(path), str(path.with_suffix(".onnx")))
-    return f"python -m classification.export_model {shlex.join(words)}"
+    return f"python -m classification.export_model {cli.command_line(words)}"

@@ -12,7 +12,9 @@ import logging
 import math
 import os
 import re
+import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -417,6 +419,12 @@ def error_line(error: PipelineError) -> str:
     half = _LONGEST_LINE // 2
     left_out = len(text) - 2 * half
     return f"{text[:half]} … {left_out} more characters … {text[-half:]}"
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return a command as this system's shell takes it."""
+    join = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
+    return join(words)
 
 
 def one_line(text: str) -> str:

@@ -12,9 +12,9 @@ For the three packages of this project:
   renamed nor replaced, and no folder can be opened;
 * a rename replaces no file; names such as ``a?.jpg``, ``NUL`` and ``a.`` make no file;
 * text is written with ``\\r\\n``, and to open it without naming its encoding is an error;
-* ``\\`` separates the parts of a path, and is what ``str`` puts between them.
+* ``\\`` separates the parts of a ``Path``, as ``/`` does (in Python 3.11).
 
-Not emulated: drives and UNC paths (tests with ``PureWindowsPath`` look at these), that
+Not emulated: that ``str`` puts ``\\`` between the parts of a path, drives and UNC paths (tests with ``PureWindowsPath`` look at these), that
 case does not count in names, files that another process has open, that what is locked
 cannot be read through another handle, the length of paths, and how processes are ended.
 Libraries keep their way on Linux; ``filelock`` locks as it does there.
@@ -33,6 +33,7 @@ import importlib.abc
 import importlib.machinery
 import io
 import os
+import pathlib
 import re
 import shutil
 import signal  # noqa: F401 - stood in for below
@@ -176,9 +177,11 @@ def check_unused(path: Any) -> None:  # noqa: ANN401 - as os takes it
         if os.fsencode(f" {os.path.realpath(path)}\n") in maps.read():
             raise denied(path, f"{IN_USE} (this one has it mapped into memory)")
     for handle in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            if not os.path.samestat(os.fstat(int(handle)), there):
-                continue
+        try:
+            is_open = os.path.samestat(os.fstat(int(handle)), there)
+        except OSError:  # it was that of the listing
+            continue
+        if is_open:
             raise denied(path, f"{IN_USE} (this one has it open)")
 
 
@@ -281,6 +284,9 @@ def lock_files_go() -> None:
 
 def install() -> None:
     """Put the rules in place."""
+    if sys.version_info < (3, 12):
+        flavour = type(pathlib.PosixPath._flavour)
+        pathlib.PosixPath._flavour = type("Flavour", (flavour,), {"altsep": "\\"})()
     with suppress(ImportError):
         lock_files_go()
     for name in ABSENT:

@@ -375,3 +375,9 @@ def test_a_long_error_is_cut_in_its_middle() -> None:
     assert line.endswith("xxx\\n")
     assert " … " in line
     assert len(line) < 2100
+
+
+def test_a_command_line_is_quoted_as_the_shell_takes_it() -> None:
+    words = ("python", "-m", "a.b", "my photos", "x")
+    quote = '"' if cli.sys.platform == "win32" else "'"
+    assert cli.command_line(words) == f"python -m a.b {quote}my photos{quote} x"
