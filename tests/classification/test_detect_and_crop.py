@@ -1168,6 +1168,88 @@ def test_interrupted_it_keeps_what_is_done(world: World) -> None:
     assert world.log["counts"]["images_of_earlier_runs"] == done >= 8
 
 
+# Changed since
+
+
+def change(world: World, name: str = "b/x/00.jpg") -> None:
+    save_jpeg(world.base / "images" / name, photograph(90, 150, seed=77))
+
+
+def fresh(world: World, line: str = DETECT) -> dict[str, bytes]:
+    """Returns what a run leaves that begins with nothing."""
+    for folder in ("mdcache", "crops", "out"):
+        shutil.rmtree(world.base / folder, ignore_errors=True)
+    assert world.run(line) == 0
+    return world.snapshot()
+
+
+def test_an_image_that_changed_is_detected_and_cropped_anew_alone(
+    world: World,
+) -> None:
+    assert world.run(DETECT) == 0
+    change(world)
+    assert world.run(DETECT) == 0
+    assert world.log["images_submitted_for_detection"] == ["b/x/00.jpg"]
+    found = world.snapshot()
+    assert found == fresh(world)
+
+
+def test_equal_size_and_time_is_another_image_when_verifying(world: World) -> None:
+    assert world.run(DETECT) == 0
+    image = world.base / "images/b/x/00.jpg"
+    before = image.stat()
+    data = bytearray(image.read_bytes())
+    change(world)
+    data[:] = image.read_bytes()[: len(data)].ljust(len(data), b"\0")
+    image.write_bytes(data)
+    os.utime(image, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    assert world.run(DETECT) == 0
+    assert world.log["images_submitted_for_detection"] == []
+    assert world.run(f"{DETECT} --verify") == 0
+    assert world.log["images_submitted_for_detection"] == ["b/x/00.jpg"]
+
+
+def test_without_crops_images_that_changed_are_detected_anew(world: World) -> None:
+    line = f"{PLAIN} --images-dir images --run-detector"
+    assert world.run(line) == 0
+    change(world)
+    assert world.run(line) == 0
+    assert world.log["images_submitted_for_detection"] == ["b/x/00.jpg"]
+
+
+def test_a_detector_that_was_trained_anew_is_refused_until_it_is_told_apart(
+    world: World,
+) -> None:
+    assert world.run(DETECT) == 0
+    before = world.snapshot()
+    red_detector(world.base / "tiny_v7.onnx", layers=1)
+    assert world.refusal(DETECT) == (
+        "mdcache/v7/a.json holds boxes of another detector of this name (its file has "
+        "changed); another --detector-version keeps the two apart, or move the file away"
+    )
+    assert world.snapshot() == before
+    assert world.run(f"{DETECT} --detector-version 7-again") == 0
+    assert world.log["counts"]["images_detected"] == UNDRAWN
+
+
+def test_shards_detect_anew_what_changed(world: World) -> None:
+    assert world.run(SHARD) == 0
+    change(world)
+    change(world, "a/x/05.jpg")
+    for number in (1, 2):
+        assert world.run(f"{SHARD} --shard {number}/2") == 0
+        assert len(world.log["images_submitted_for_detection"]) == 1
+    change(world, "a/x/05.jpg")  # the same bytes
+    assert world.run(f"{SHARD} --shard 1/2") == 0
+    assert world.log["images_submitted_for_detection"] == []
+    save_jpeg(world.base / "images/a/x/05.jpg", photograph(80, 80, seed=78))
+    assert world.run(f"{SHARD} --shard 1/2") == 0
+    assert world.log["images_submitted_for_detection"] == ["a/x/05.jpg"]
+    assert merge_shards.main(["mdcache", "--remove-shards"]) == 0
+    found = world.snapshot()
+    assert found == fresh(world, SHARD)
+
+
 # Shards
 
 SHARD = f"{DETECT} --batch-size 2 --device cpu"

@@ -149,6 +149,22 @@ def test_it_ends_with_what_a_detector_here_ends_with(
     assert said.count(" of 'jane' was submitted: detect_for_classifier_") == 3
 
 
+def test_an_image_that_changed_is_asked_for_again(world: World) -> None:
+    assert world.run(LINE) == 0
+    name = "a/x/00.jpg"
+    save_jpeg(world.base / "images" / name, photograph(90, 150, seed=77))
+    service = world.serve()
+    try:
+        assert world.run(f"{LINE} --batch-api {service.url}") == 0
+    finally:
+        service.end()
+    assert world.log["images_submitted_for_detection"] == [name]
+    found = world.snapshot()
+    world.forget()
+    assert world.run(LINE) == 0
+    assert world.snapshot() == found
+
+
 def test_the_environment_names_the_service_and_the_token(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

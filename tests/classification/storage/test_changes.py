@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from classification.runtime.contents import Contents, digest
-from classification.runtime.errors import ItemError
-from classification.storage.changes import current
+from classification.runtime.contents import Contents, Stamp, digest
+from classification.runtime.errors import ItemError, UnreachableError
+from classification.storage.changes import current, current_of_all, digest_in
 from classification.storage.local import LocalStore
 from classification.storage.web import WebStore
 from tests.web import Reply, serving
@@ -86,3 +86,43 @@ def test_where_a_server_tells_nothing_there_is_no_stamp() -> None:
         assert current(store, "a.jpg", Contents("0", None)).digest == "0"
         found = current(store, "a.jpg", Contents("0", None), verify=True)
         assert found == (digest(b"one"), None)
+
+
+class Fleeting(LocalStore):
+    """A folder whose server does not answer for some images."""
+
+    def stamp(self, name: str) -> Stamp:
+        if name == "silent.jpg":
+            raise UnreachableError("HTTP 503")
+        return super().stamp(name)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_what_all_images_are_now(tmp_path: Path, threads: int) -> None:
+    store = Fleeting(tmp_path)
+    for name in ("same", "changed", "mended", "silent"):
+        (tmp_path / f"{name}.jpg").write_bytes(name.encode())
+    before = Contents(digest(b"same"), store.stamp("same.jpg"))
+    old = Contents("0", Stamp(1))
+    items = [
+        (0, "same.jpg", before),
+        (1, "changed.jpg", old),
+        (2, "gone.jpg", old),
+        (3, "mended.jpg", None),
+        (4, "missing.jpg", None),
+        (5, "silent.jpg", old),
+    ]
+    found = list(current_of_all(store, iter(items), threads=threads))
+    changed = Contents(digest(b"changed"), store.stamp("changed.jpg"))
+    mended = Contents(digest(b"mended"), store.stamp("mended.jpg"))
+    assert found == [
+        (0, before, before),
+        (1, old, changed),
+        (2, old, None),
+        (3, None, mended),
+        (4, None, None),
+        (5, old, Contents("0", None)),
+    ]
+    assert [digest_in(now) == digest_in(was) for _, was, now in found] == [
+        *(True, False, False, False, True, True),
+    ]

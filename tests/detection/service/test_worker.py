@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from classification.artifacts.batch_request import BatchRequest
 from classification.runtime.errors import ConfigurationError, StorageError
@@ -157,6 +158,22 @@ def test_a_worker_that_was_stopped_goes_on_from_the_journal(
     assert desk.result(task) == desk.result(whole)
     counts = desk.log(task)["counts"]
     assert (counts["images_of_earlier_runs"], counts["images_of_this_run"]) == (4, 2)
+
+
+def test_an_image_that_changed_meanwhile_is_detected_anew(
+    desk: Desk, loaded: Engine
+) -> None:
+    task = desk.submit()
+    first = desk.hire(loaded)
+    with stopping_after(first, 4):
+        first.run()
+    Image.new("RGB", (40, 30), (250, 9, 9)).save(desk.photos / desk.names[0])
+    desk.hire(loaded).work_on(task)
+    fresh = desk.submit(name="fresh")
+    desk.worker.work_on(fresh)
+    assert desk.result(task) == desk.result(fresh)
+    counts = desk.log(task)["counts"]
+    assert (counts["images_of_earlier_runs"], counts["images_changed"]) == (3, 1)
 
 
 def test_killed_between_the_result_and_the_table_it_ends_with_the_same_bytes(
