@@ -55,7 +55,7 @@ from classification.dataset import training_set
 from classification.dataset.counts import SPLITS
 from classification.labels import judging, kinship
 from classification.labels.wording import some_of
-from classification.modeling import evaluating, trained
+from classification.modeling import evaluating, manifest, trained
 from classification.modeling.inference import Resources
 from classification.modeling.trained import Subject
 from classification.runtime import atomic, cli, locking, outputs, parallel
@@ -193,6 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _written(folder: Path, args: Arguments) -> outputs.Files:
     """Returns the files of fixed names that are written, with their kinds."""
+    compiled = trained.compiled_path(args.ckpt_path)
     labels = {label_index.FILENAME: kinds.LABEL_INDEX} if args.target_mapping else {}
     kind_by_name = labels | {
         overall_metrics.FILENAME: kinds.OVERALL_METRICS,
@@ -202,7 +203,11 @@ def _written(folder: Path, args: Arguments) -> outputs.Files:
         evaluation.FILENAME: kinds.EVALUATION,
         **{predictions.outputs_name(one): kinds.PREDICTIONS for one in args.splits},
     }
-    return {folder / name: kind for name, kind in kind_by_name.items()}
+    return {
+        compiled: kinds.MODEL,
+        manifest.path_beside(compiled): kinds.MANIFEST,
+        **{folder / name: kind for name, kind in kind_by_name.items()},
+    }
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
@@ -295,6 +300,11 @@ def run(params_json: Path, ckpt_path: Path, output_dir: Path, options: Options) 
         _refuse_missing(dataset_dir, "dataset_dir")
         _refuse_missing(crops_dir, "cropped_images_dir")
         atomic.check_writable(output_dir)
+        if options.target_mapping and output_dir.samefile(dataset_dir):
+            raise ConfigurationError(
+                f"{output_dir} is the training set's folder, whose "
+                f"{label_index.FILENAME} would be written over; name another --output-dir"
+            )
     subject = Subject(
         path=ckpt_path,
         params=params,

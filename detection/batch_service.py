@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from classification.artifacts import kinds
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import cli, locking, outputs
 from classification.runtime.atomic import check_writable
@@ -126,7 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("model", metavar="MODEL", help='model file, name, or "default"')
     add(
         "output_dir",
-        type=outputs.folder(),
+        type=outputs.folder({task_table.FILENAME: kinds.DATABASE}),
         metavar="OUTPUT_DIR",
         help="folder of the tasks",
     )

@@ -114,6 +114,9 @@ INCLUDED_LABELS = _beginning(
     "list of labels", r"""\{(['"])[^\n]*\1: (?:\{\(|set\(\))"""
 )
 JOURNAL = _beginning("journal", "ct-journal ")._replace(is_continued=True)
+DATABASE = _beginning("database of tasks", "SQLite format 3\0")._replace(
+    is_continued=True
+)
 PAGE = _beginning(
     "page of ours",
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

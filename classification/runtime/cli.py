@@ -20,7 +20,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -40,6 +39,11 @@ EXIT_TOO_MANY_FAILURES = 4  # TooManyFailuresError
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 _LONGEST_LINE = 2000
+_IS_UTF_8 = sys.getfilesystemencoding() == "utf-8"
+_NO_SUCH_NAME = (
+    "error: %a: file names of this system are in %s, which has no such name; the "
+    "environment's PYTHONUTF8=1 lets them be in UTF-8"
+)
 _INTERRUPTED = "interrupted; finished items are kept, run again to go on"
 
 P = ParamSpec("P")
@@ -101,20 +105,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def _expanded(words: Sequence[str]) -> str:
-    """Says that several words are files of one folder and ending, if they are."""
-    alike = Counter(
-        (path.parent, path.suffix) for path in map(Path, filter(os.path.isfile, words))
-    )
-    (folder, suffix), number = max(
-        alike.items(), key=itemgetter(1), default=((Path(), ""), 0)
-    )
-    if number <= 1:
-        return ""
-    return (
-        f" ({number} files {folder / ('*' + suffix)} are among the words: if you wrote a "
-        "pattern, the shell put the list of its files in its place; give the folder, or "
-        "the pattern in quotes where one is taken)"
-    )
+    """Says that several words are files of one folder, if they are."""
+    files = map(Path, filter(os.path.isfile, words))
+    for folder, number in Counter(path.parent for path in files).most_common(1):
+        if number > 1:
+            return (
+                f" ({number} files of {folder} are among the words: if you wrote a "
+                "pattern with *, the shell put the list of its files in its place; give "
+                "the folder, or a file that lists them)"
+            )
+    return ""
 
 
 def _plain(flag: str) -> str:
@@ -362,7 +362,10 @@ def exit_code(run: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) ->
     except KeyboardInterrupt:
         _say_interrupted()
         return EXIT_INTERRUPTED
-    except Exception:
+    except Exception as error:
+        if isinstance(error, UnicodeEncodeError) and not _IS_UTF_8:
+            _logger.error(_NO_SUCH_NAME, error.object, error.encoding)  # noqa: TRY400 - no bug
+            return EXIT_FAILED
         _logger.exception("unexpected error; this is a bug")
         return EXIT_BUG
     return EXIT_OK

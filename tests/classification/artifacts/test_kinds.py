@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 from onnx import TensorProto, helper
 
-from classification.artifacts import kinds
+from classification.artifacts import included_labels, kinds
+from classification.runtime.journal import Journal
 from classification.runtime.outputs import Kind
+from detection.service.task_table import TaskTable
+from taxonomy.graph import DatasetLabel
 from tests.commands import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GOLDEN = ROOT / "tests/golden"
+REPORTS = ROOT / "classification/reports"
+EXTENDS = '{% extends "base.html.j2" %}'
 # The golden files of each kind.
 OWN = {
     "DETECTIONS": {"detections.json", "detection_cache.json"},
@@ -41,6 +46,7 @@ OWN = {
     "MANIFEST": set(),
     "INCLUDED_LABELS": set(),
     "JOURNAL": set(),
+    "DATABASE": set(),
     "PAGE": set(),
     "MODEL": set(),
 }
@@ -130,3 +136,20 @@ def test_models_are_told_from_checkpoints_and_archives(tmp_path: Path) -> None:
             for name in names:
                 archive.writestr(name, b"")
         assert kinds.MODEL.fits(path) == is_model
+
+
+def test_what_is_written_today_is_of_its_kind(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    included_labels.write(path, {"b'r": [DatasetLabel("caltech", "bear")], "c": []})
+    assert kinds.INCLUDED_LABELS.fits(path)
+    with Journal.open(tmp_path / "j", key="5f0c"):
+        pass
+    assert kinds.JOURNAL.fits(tmp_path / "j")
+    with TaskTable.open(tmp_path / "t"):
+        pass
+    assert kinds.DATABASE.fits(tmp_path / "t")
+    for template in ("dataset", "detections", "results", "review"):
+        assert (REPORTS / f"{template}.html.j2").read_text().startswith(EXTENDS)
+    head, _, _ = (REPORTS / "base.html.j2").read_text().partition("{{")
+    path.write_text(head)
+    assert kinds.PAGE.fits(path)

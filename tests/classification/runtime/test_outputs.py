@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GOLDEN = ROOT / "tests/golden"
+DATABASE = b"SQLite format 3\0"
 JOURNAL = b"ct-journal 1 5f0c\n"
 PAGE = (ROOT / "classification/reports/base.html.j2").read_bytes()[:300]
 MANIFEST = b'{"format": "cameratraps-classifier 1", "labels": []}'
@@ -49,6 +50,10 @@ class Line:
     files: dict[str, str | bytes] = field(default_factory=dict)
     folders: str = ""
     amends: bool = False
+
+    @property
+    def overwriting(self) -> str:
+        return self.words if self.amends else f"{self.words} --overwrite"
 
 
 LINES: dict[str, list[Line]] = {
@@ -141,6 +146,8 @@ LINES: dict[str, list[Line]] = {
                 "out/outputs_val.csv.gz": PREDICTIONS,
                 "out/outputs_test.csv.gz": PREDICTIONS,
                 "out/label_index.json": LABELS,
+                "in/model_compiled.pt": MODEL,
+                "in/model_compiled.manifest.json": MANIFEST,
             },
         )
     ],
@@ -272,7 +279,12 @@ LINES: dict[str, list[Line]] = {
         )
     ],
     "detection.batch_service": [
-        Line("in/model.onnx out/tasks", folders="out/tasks", amends=True)
+        Line(
+            "in/model.onnx out/tasks",
+            {"out/tasks/tasks.sqlite": DATABASE},
+            folders="out/tasks",
+            amends=True,
+        )
     ],
     "detection.run_detector_batch": [
         Line(
@@ -460,13 +472,13 @@ def test_files_of_other_kinds_are_refused_and_untouched(
         file = put(path, other, tmp_path)
         before = state(tmp_path)
         shown = refusal(name, line.words, capsys)
-        if own in {JOURNAL, "detect_and_crop_tasks.json"}:
+        if own in {JOURNAL, DATABASE, "detect_and_crop_tasks.json"}:
             assert f"{path} is not a " in shown
-            refusal(name, f"{line.words} --overwrite", capsys)
+            refusal(name, line.overwriting, capsys)
         else:
             assert f"{path} exists and is no " in shown
             assert "--overwrite" in shown
-            parse(name, f"{line.words} --overwrite")
+            parse(name, line.overwriting)
         assert state(tmp_path) == before
         file.unlink()
 
@@ -509,7 +521,7 @@ def test_an_input_is_refused_and_untouched(
             else:
                 (tmp_path / path).hardlink_to(tmp_path / source)
         before = state(tmp_path)
-        for flag in ("", " --overwrite"):
+        for flag in ("",) if line.amends else ("", " --overwrite"):
             shown = refusal(name, words + flag, capsys)
             assert "is an input of this command" in shown
         assert state(tmp_path) == before
@@ -527,7 +539,7 @@ def test_two_outputs_are_two_files(
                 (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / one).unlink(missing_ok=True)
             (tmp_path / one).symlink_to(tmp_path / other)
-            shown = refusal(name, f"{line.words} --overwrite", capsys)
+            shown = refusal(name, line.overwriting, capsys)
             assert "are the same file" in shown or "is a folder" in shown
             (tmp_path / one).unlink()
 
@@ -589,7 +601,7 @@ def test_streams_devices_and_folders_are_refused(
             continue  # a cache's folder
         (tmp_path / path).unlink(missing_ok=True)
         (tmp_path / path).symlink_to(tmp_path / place)  # absolute ones stay so
-        shown = refusal(name, f"{line.words} --overwrite", capsys)
+        shown = refusal(name, line.overwriting, capsys)
         what = "is a folder" if place == "in" else "not a plain file"
         assert what in shown
         (tmp_path / path).unlink()

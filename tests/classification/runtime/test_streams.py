@@ -101,3 +101,19 @@ def test_usage_and_help_need_no_streams_either(tmp_path: Path) -> None:
     assert shell(f"{command} --help >&- 2>&-", tmp_path) == 0
     assert shell(f"{command} >&- 2>&-", tmp_path) == 2
     assert shell(f"{command} absent.csv o.json >&- 2>&-", tmp_path) == 1
+
+
+def test_a_name_that_the_system_has_no_letters_for_is_one_line(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from classification.runtime import cli; "
+        "sys.exit(cli.exit_code(Path('\\u732b.jpg').read_bytes))"
+    )
+    line = f'"{sys.executable}" -c "{program}" 2> err'
+    ascii_names = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert shell(line, tmp_path, **ascii_names) == 1
+    shown = (tmp_path / "err").read_text()
+    assert shown.startswith(
+        "error: '\\u732b.jpg': file names of this system are in ascii"
+    )
+    assert shown.count("\n") == 1
+    assert shell(line, tmp_path) == 3
