@@ -303,7 +303,7 @@ def save_crop(path: Path, crop: Image.Image, record: CropRecord) -> Stamp:
     """
     data = crop_record.insert(_encode(crop, record.geometry.jpeg_quality), record)
     try:
-        with replacing(path, sync=False) as file:
+        with replacing(path, sync=False, follow=False) as file:
             file.write(data)
             file.flush()
             status = os.fstat(file.fileno())

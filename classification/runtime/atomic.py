@@ -22,16 +22,21 @@ _Waiting: TypeAlias = tuple[Path, Path, BinaryIO]  # temporary, path, the open f
 
 
 @contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path, *, sync: bool = True, follow: bool = True
+) -> Iterator[BinaryIO]:
     """Opens a temporary file that becomes ``path`` when the block ends well.
 
     Until then ``path`` keeps what it held; where the block raises, it still does,
     and the temporary file is gone. Missing parent folders are made.
 
     Args:
-        path: the file to write, or a link to it, which stays a link.
+        path: the file to write.
         sync: flush to the disk before the rename; only files that are written by
             the thousand, such as crops, may leave this to the system.
+        follow: replace the file that a link leads to, as one expects of an output that
+            one names; without it the link is replaced, as is safe where a list names
+            the file, since the link may lead to another file of the list.
 
     Raises:
         StorageError: the folder cannot be written, the disk is full, or ``path`` is
@@ -39,7 +44,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """
     waiting = _WAITING.get()
     try:
-        target = destination(path)
+        target = destination(path, follow=follow)
         target.parent.mkdir(parents=True, exist_ok=True)
         file, temporary = _open_temporary(target)
         with _gone_on_failure(temporary, file):
@@ -163,8 +168,12 @@ def _appear(temporary: Path, path: Path, file: BinaryIO, *, sync: bool) -> None:
         _sync_folder(path.parent)
 
 
-def destination(path: Path) -> Path:
+def destination(path: Path, *, follow: bool = True) -> Path:
     """Return the file that writing ``path`` changes: what its links lead to.
+
+    Args:
+        path: names it.
+        follow: false if ``path`` is not to be followed where it is itself a link.
 
     Raises:
         StorageError: it is a folder, a device, a pipe, a stream such as /dev/stdout,
@@ -176,7 +185,7 @@ def destination(path: Path) -> Path:
         if folder in {"/dev", "/dev/fd"} or folder.startswith("/proc/"):
             break
         place = Path(folder, place.name)
-        if not place.is_symlink():
+        if not (follow and place.is_symlink()):
             if place.exists() and not place.is_file():
                 break
             return place

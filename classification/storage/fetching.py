@@ -187,7 +187,8 @@ def write_image(folder: Path, name: str, data: bytes) -> None:
         StorageError: no file can.
     """
     try:
-        with replacing(containment.inside(folder, name), sync=False) as file:
+        path = containment.inside(folder, name)
+        with replacing(path, sync=False, follow=False) as file:
             file.write(data)
     except StorageError as error:
         cause = error.__cause__

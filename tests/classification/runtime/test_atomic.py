@@ -118,6 +118,16 @@ def test_what_a_dangling_link_leads_to_is_made_there(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
+def test_a_link_that_a_list_names_is_replaced_itself(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "link").symlink_to("other")
+    with replacing(tmp_path / "link", follow=False) as file:
+        file.write(b"new")
+    assert (tmp_path / "other").read_bytes() == b"other"
+    assert (tmp_path / "link").read_bytes() == b"new"
+    assert not (tmp_path / "link").is_symlink()
+
+
 def test_a_circle_of_links_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
