@@ -96,3 +96,42 @@ class TestWithThePackage:
         path.write_bytes(b"nonsense")
         with pytest.raises(ModelError, match="not a frozen graph of MegaDetector"):
             self.load(path)
+
+    def test_what_detectors_are_made_of_needs_no_trust(self, tmp_path: Path) -> None:
+        """Tries the operations of a two-stage detector, written as TensorFlow 1 does."""
+        import tensorflow as package  # noqa: ICN001, PLC0415 - an extra
+
+        tf = package.compat.v1
+        tf.disable_control_flow_v2()
+        with tf.Graph().as_default() as graph:
+            pixels = tf.placeholder(tf.uint8, [1, None, None, 3], name="image_tensor")
+            image = tf.map_fn(
+                lambda one: tf.image.resize_images(one, [32, 32]),
+                tf.cast(pixels, tf.float32),
+            )
+            kernels = np.full((3, 3, 3, 4), 0.01, np.float32)
+            features = tf.nn.relu6(tf.nn.conv2d(image, kernels, 2, "SAME"))
+            features, _, _ = tf.nn.fused_batch_norm(
+                features, *np.ones((2, 4), np.float32), *np.ones((2, 4), np.float32),
+                is_training=False,
+            )  # fmt: skip
+            features = tf.nn.max_pool2d(features, 2, 2, "SAME")
+            boxes = tf.clip_by_value(tf.constant(BOXES), 0.0, 1.0)
+            with tf.control_dependencies([tf.assert_equal(tf.shape(boxes)[1], 4)]):
+                kept = tf.image.non_max_suppression(boxes, SCORES, 4, 0.6, 0.1)
+            crops = tf.image.crop_and_resize(
+                features, tf.gather(boxes, kept), tf.zeros_like(kept), [2, 2]
+            )
+            sure = tf.nn.softmax(tf.reduce_mean(crops, [1, 2]))[:, 0]
+            _, order = tf.nn.top_k(sure, k=tf.minimum(tf.size(sure), 3))
+            order = tf.pad(order, [[0, 3 - tf.size(order)]])
+            tf.identity(tf.gather(boxes, order)[tf.newaxis], name="detection_boxes")
+            tf.identity(tf.gather(sure, order * 0)[tf.newaxis], name="detection_scores")
+            classes = tf.cast(tf.ones_like(order), tf.float32)
+            tf.identity(classes[tf.newaxis], name="detection_classes")
+        path = tmp_path / "md_v4.1.0.pb"
+        path.write_bytes(graph.as_graph_def().SerializeToString())
+        detector = self.load(path)
+        image_ = detector.prepare(np.full((48, 64, 3), 99, dtype=np.uint8))
+        (found,) = detector.detect([image_], threshold=0.1)
+        assert {one.category for one in found} == {"1"}
