@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests import sweeps
-from tests.sweeps import page
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.sweeps import hostile_models, page
 
 
 @pytest.mark.slow
@@ -39,3 +36,24 @@ def test_figures_take_the_place_of_those_before(tmp_path: Path) -> None:
         "a\n<!-- figures of x -->\n| | |\n|---|---|\n| right | 4 |\n"
         "<!-- end of x -->\nb\n"
     )
+
+
+def test_what_a_model_asks_of_the_system_is_seen(tmp_path: Path) -> None:
+    lines = """\
+        7 openat(AT_FDCWD, "out/c.csv", O_WRONLY|O_CREAT, 0666) = 3
+        7 openat(AT_FDCWD, "/etc/passwd", O_RDONLY|O_CLOEXEC) = 3
+        7 openat(AT_FDCWD, "/world/models/../out/d", O_WRONLY|O_CREAT, 0666) = 3
+        7 openat(AT_FDCWD, "/written", O_WRONLY|O_CREAT <unfinished ...>
+        7 openat(AT_FDCWD, "../written", O_RDWR|O_CREAT, 0666) = 3
+        7 mkdir("/written", 0777) = 0
+        7 connect(3, {sa_family=AF_UNIX, sun_path="/run/nscd"}, 110) = -1
+        7 connect(3, {sa_family=AF_INET, sin_port=htons(9)}, 16) = -1
+        7 execve("/bin/sh", ["sh", "-c", "touch x"], 0x7ffe) = 0
+    """
+    trace = tmp_path / "trace"
+    trace.write_text("".join(f"{one.strip()}\n" for one in lines.splitlines()))
+    broken, files, machines = hostile_models.asked(trace, 0, (Path("/world"),))
+    assert (files, machines) == (5, 1)
+    assert [line.partition("(")[0] for line in broken] == [
+        *("openat", "openat", "openat", "mkdir", "connect", "execve")
+    ]

@@ -28,6 +28,7 @@ NAMES: tuple[str, ...] = (  # in the order of the page
     "hostile_images",
     "hostile_names",
     "mutants",
+    "hostile_models",
     "tokens",
     "cluster",
     "service",
