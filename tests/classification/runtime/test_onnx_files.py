@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from classification.runtime import onnx_files
 from classification.runtime.errors import ModelError
+from tests.hostile_graphs import PLACES, add_node, add_tensor, external
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,40 +32,10 @@ def saved(path: Path, model: onnx.ModelProto) -> Path:
     return path
 
 
-def external(location: str, *, name: str = "w") -> onnx.TensorProto:
-    tensor = TensorProto(name=name, dims=[4], data_type=TensorProto.FLOAT)
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value=location)
-    tensor.external_data.add(key="length", value="16")
-    return tensor
-
-
-def within(where: str, tensor: onnx.TensorProto) -> onnx.ModelProto:
-    """Makes a model that holds a tensor in one of the places where there may be one."""
-    constant = helper.make_node("Constant", [], ["y"], value=tensor)
-    inner = helper.make_graph([constant], "inner", [], [])
-    holder = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
-    function = helper.make_function(
-        "local", "f", [], ["y"], [constant], [helper.make_opsetid("", 17)]
-    )
-    model = model_of([], weights=[tensor] if where == "initializer" else [])
-    match where:
-        case "attribute":
-            model.graph.node.append(constant)
-        case "subgraph":
-            model.graph.node.append(holder)
-        case "function":
-            model.functions.append(function)
-        case "sparse":
-            model.graph.sparse_initializer.add().values.CopyFrom(tensor)
-        case "training":
-            model.training_info.add().algorithm.initializer.append(tensor)
-        case _:
-            pass
+def within(place: str, tensor: onnx.TensorProto) -> onnx.ModelProto:
+    model = model_of([])
+    add_tensor(model, tensor, place)
     return model
-
-
-PLACES = ("initializer", "attribute", "subgraph", "function", "sparse", "training")
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -133,19 +104,10 @@ def test_operators_that_the_runtime_brings_are_taken(
     onnx_files.check(saved(tmp_path / "m.onnx", model_of([node])), trust=False)
 
 
-def foreign(where: str) -> onnx.ModelProto:
-    node = helper.make_node("Run", ["x"], ["x"], domain="ai.onnx.contrib")
-    inner = helper.make_graph([node], "inner", [], [])
-    holder = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
-    imports = [helper.make_opsetid("ai.onnx.contrib", 1)]
-    if where == "subgraph":
-        return model_of([holder])
-    if where == "function":
-        function = helper.make_function("local", "f", ["x"], ["x"], [node], imports)
-        return model_of(
-            [helper.make_node("f", ["x"], ["x"], domain="local")], [function]
-        )
-    return model_of([node])
+def foreign(place: str) -> onnx.ModelProto:
+    model = model_of([])
+    add_node(model, helper.make_node("Run", [], ["z"], domain="ai.onnx.contrib"), place)
+    return model
 
 
 @pytest.mark.parametrize("where", ["graph", "subgraph", "function"])
