@@ -12,6 +12,7 @@ from classification.cropping.bulk import Job, Place
 from classification.cropping.harvest import Settings
 from classification.cropping.wanted import WantedCrop
 from classification.runtime.errors import StorageError
+from classification.storage import ImageStore
 from classification.storage.local import LocalStore
 from detection.boxes import Box
 from tests.world import photograph, save_jpeg
@@ -119,6 +120,38 @@ def test_d49_an_image_whose_crops_exist_is_not_read_nor_are_the_crops(
     assert opened == []
     assert cut(jobs, replace(where, verify=True)).counts["crops_existing"] == 80
     assert store.reads == 80
+
+
+class Silent(ImageStore):
+    """A server that tells nothing of its images but their bytes."""
+
+    def __init__(self, root: Path) -> None:
+        self._near = LocalStore(root)
+
+    def load(self, name: str) -> tuple[bytes, None]:
+        return self._near.read(name), None
+
+    def stamp(self, name: str) -> None:
+        self._near.stamp(name)
+
+    def exists(self, name: str) -> bool:
+        return self._near.exists(name)
+
+
+def test_images_of_which_nothing_tells_whether_they_changed_are_counted(
+    tmp_path: Path,
+) -> None:
+    save_jpeg(tmp_path / "images" / "a.jpg", photograph())
+    where = replace(place(tmp_path), store=Silent(tmp_path / "images"))
+    jobs = [Job("a.jpg", wanted("a0.jpg"))]
+    for new in (1, 0):
+        log = cut(jobs, where)
+        assert (log.counts["crops"], log.counts["images_without_stamp"]) == (new, 1)
+        (remark,) = bulk.remarks(log)
+        assert remark.startswith("1 images are at a server that tells neither tag, ")
+    save_jpeg(tmp_path / "images" / "a.jpg", photograph(seed=1))
+    assert cut(jobs, where).counts["crops_existing"] == 1
+    assert cut(jobs, replace(where, verify=True)).counts["crops"] == 1
 
 
 def test_options_are_said_in_the_words_of_the_flags() -> None:
