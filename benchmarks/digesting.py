@@ -3,7 +3,8 @@
 Each step runs over the same JPEG photographs of 4000 x 3000 pixels, in one process, in
 turns with digests and with a digest that looks at no byte; the ratio is of the least
 processor seconds of each, of all threads together. Reading is not part of it: digests are
-made of bytes that are in memory anyway.
+made of bytes that are in memory anyway. Of crop_detections, the records in crops and their
+index count, too.
 
 Example:
   python benchmarks/digesting.py --images 24 --rounds 3
@@ -13,19 +14,23 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import shutil
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
+from classification import crop_detections
 from classification.runtime import contents
 from detection import run_detector_batch
 from tests.world import photograph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 SIZE = (4000, 3000)
 QUALITY = 85
@@ -52,19 +57,23 @@ def processor_s(step: Callable[[], int]) -> float:
     return time.process_time() - began
 
 
-def compare(step: Callable[[], int], module: str, rounds: int) -> tuple[float, float]:
+def compare(
+    step: Callable[[], int], without: Mapping[str, object], rounds: int
+) -> tuple[float, float]:
     """Return the least processor seconds of a step, with digests and without.
 
     Args:
         step: runs it.
-        module: where the function ``digest`` is looked up.
+        without: what takes the place of what, by dotted name.
         rounds: how often each is run, in turns; once more to warm up.
     """
     step()
     with_s, without_s = [], []
     for _ in range(rounds):
         with_s.append(processor_s(step))
-        with mock.patch(f"{module}.digest", return_value=NO_DIGEST):
+        with ExitStack() as stack:
+            for name, instead in without.items():
+                stack.enter_context(mock.patch(name, instead))
             without_s.append(processor_s(step))
     return min(with_s), min(without_s)
 
@@ -73,6 +82,34 @@ def detect(images: Path, output: Path) -> int:
     """Run the small detector over the images, from the beginning."""
     words = [str(images), str(output), "--device", "cpu", "--restart"]
     return run_detector_batch.main(["default", *words])
+
+
+def write_boxes(images: Path, output: Path) -> None:
+    """Write a detections JSON of two boxes an image."""
+    boxes = ([0.1, 0.1, 0.3, 0.3], [0.5, 0.4, 0.2, 0.3])
+    found = [{"category": "1", "conf": 0.9, "bbox": box} for box in boxes]
+    names = sorted(path.name for path in images.iterdir())
+    document = {
+        "info": {"format_version": "1.3", "detector": "bench"},
+        "detection_categories": {"1": "animal"},
+        "images": [{"file": name, "detections": found} for name in names],
+    }
+    output.write_text(json.dumps(document), encoding="utf-8")
+
+
+def crop(images: Path, boxes: Path, output: Path) -> int:
+    """Cut all crops, from the beginning."""
+    shutil.rmtree(output, ignore_errors=True)
+    words = [
+        boxes,
+        output,
+        "--images-dir",
+        images,
+        "--square-crops",
+        "--logdir",
+        output,
+    ]
+    return crop_detections.main([str(word) for word in words])
 
 
 def main() -> None:
@@ -92,11 +129,22 @@ def main() -> None:
         steps = {
             "run_detector_batch": (
                 lambda: detect(images, folder / "detections.json"),
-                "detection.batches",
+                {"detection.batches.digest": lambda _: NO_DIGEST},
+            ),
+            "crop_detections": (
+                lambda: crop(images, folder / "boxes.json", folder / "crops"),
+                {
+                    "classification.cropping.harvest.digest": lambda _: NO_DIGEST,
+                    "classification.artifacts.crop_record.insert": lambda jpeg, _: jpeg,
+                    "classification.artifacts.crop_index.CropIndex.add": lambda *_: (
+                        None
+                    ),
+                },
             ),
         }
-        for step, (run, module) in steps.items():
-            with_s, without_s = compare(run, module, args.rounds)
+        write_boxes(images, folder / "boxes.json")
+        for step, (run, without) in steps.items():
+            with_s, without_s = compare(run, without, args.rounds)
             share = 100 * (with_s / without_s - 1)
             sys.stdout.write(
                 f"{step}: {with_s:.2f} s with digests, {without_s:.2f} s without "
