@@ -46,7 +46,7 @@ import msgspec
 
 from classification.artifacts import detections, image_contents, layout
 from classification.artifacts.detections import Header
-from classification.runtime import locking, scratch
+from classification.runtime import atomic, locking, scratch
 from classification.runtime.contents import Contents
 from classification.runtime.errors import ArtifactError, ConfigurationError
 from classification.runtime.name_set import NameSet
@@ -230,14 +230,14 @@ def write(
     return path
 
 
-def _write(path: Path, header: Header, images: Iterable[bytes]) -> None:
+def _write(path: Path, header: Header, images: Iterable[bytes]) -> str:
     classes = header.classification_categories or {}
     complete = Header(
         info=header.info,
         detection_categories=header.detection_categories,
         classification_categories=classes,
     )
-    detections.write(path, complete, images)
+    return detections.write(path, complete, images)
 
 
 def merge(  # noqa: PLR0913 - three of them name the file
@@ -291,8 +291,9 @@ def merge(  # noqa: PLR0913 - three of them name the file
         )
         newer = _new_results(joined, documents)
         combined = combine(older, newer, newer_wins=newer_wins)
-        _write(path, joined.header, map(merged.take, combined))
-        contents.tell(path, merged, detector)
+        with atomic.together():  # a kill parts them by hardly any chance
+            sha256 = _write(path, joined.header, map(merged.take, combined))
+            contents.tell(path, merged, detector, sha256)
     return merged
 
 
@@ -357,7 +358,7 @@ class _Contents:
             if len({contents.digest for _, contents in both}) > 1
         )
 
-    def tell(self, path: Path, merged: Merged, detector: str) -> None:
+    def tell(self, path: Path, merged: Merged, detector: str, sha256: str) -> None:
         """Write the record beside the file, each image as that of its answer."""
         before = self._known.header.detector if self._known else ""
         is_new = merged.new_images
@@ -365,7 +366,7 @@ class _Contents:
             old = ((n, c) for n, c in self._older() if n not in is_new)
             new = ((n, c) for n, c in self._newer() if n in is_new)
             both = merge_sorted(old, new, key=_name)
-            image_contents.tell(path, both, detector=before or detector)
+            image_contents.tell(path, both, detector=before or detector, sha256=sha256)
 
     def _older(self) -> Iterator[tuple[str, Contents]]:
         return self._known.images() if self._known else iter(())

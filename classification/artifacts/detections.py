@@ -29,6 +29,7 @@ MegaDetector writes them on Windows, are read, and written on, with ``/``; how m
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from dataclasses import dataclass, field
@@ -630,8 +631,8 @@ def encode_drawn(file: str, boxes: Iterable[tuple[str, Box]]) -> bytes:
     return _encode({"file": file, "detections": drawn})
 
 
-def write(path: Path, header: Header, images: Iterable[bytes]) -> None:
-    """Writes a detections JSON, streaming.
+def write(path: Path, header: Header, images: Iterable[bytes]) -> str:
+    """Writes a detections JSON, streaming; returns its SHA-256.
 
     Args:
         path: the file; it appears whole or not at all.
@@ -644,14 +645,22 @@ def write(path: Path, header: Header, images: Iterable[bytes]) -> None:
     }
     if header.classification_categories is not None:
         top[_CLASSIFICATION_CATEGORIES] = header.classification_categories
+    total = hashlib.sha256()
     with replacing(path) as file:
-        file.write(b"{\n")
-        for key, value in {**top, **header.other}.items():
-            file.write(b" %s: %s,\n" % (_encode(key), _encode(value)))
-        file.write(b' "images": [')
-        for number, image in enumerate(images):
-            file.write((b",\n  " if number else b"\n  ") + image)
-        file.write(b"\n ]\n}\n")
+        for text in _texts({**top, **header.other}, images):
+            total.update(text)
+            file.write(text)
+    return total.hexdigest()
+
+
+def _texts(top: Mapping[str, Any], images: Iterable[bytes]) -> Iterator[bytes]:
+    yield b"{\n"
+    for key, value in top.items():
+        yield b" %s: %s,\n" % (_encode(key), _encode(value))
+    yield b' "images": ['
+    for number, image in enumerate(images):
+        yield (b",\n  " if number else b"\n  ") + image
+    yield b"\n ]\n}\n"
 
 
 def join(path: Path, sources: Sequence[Path]) -> Header:

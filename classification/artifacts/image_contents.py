@@ -204,9 +204,14 @@ def tell(
     *,
     detector: str,
     run: str = "",
+    sha256: str = "",
 ) -> None:
-    """Write the record of a file of detections that is complete; see ``Header``."""
-    header = Header(sha256=registry.sha256_of(results), detector=detector, run=run)
+    """Write the record of a file of detections that is complete; see ``Header``.
+
+    The file is read for its SHA-256 where that is not given.
+    """
+    sha256 = sha256 or registry.sha256_of(results)
+    header = Header(sha256=sha256, detector=detector, run=run)
     write(path_beside(results), header, images)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
@@ -114,7 +115,9 @@ def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
     over by the next one. It is locked until it has taken its place; who finds it locked,
     or finds a link there, takes another name.
     """
-    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    # The log of the next run has another time in its name.
+    name = _TIME.sub("", path.name)
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()
     temporary = path.with_name(f".ct-{digest}.tmp")
     try:
         file = locking.open_locked(temporary, busy=_TAKEN, required=True)
@@ -202,6 +205,7 @@ def _read_umask() -> int:
 # What waits for the end of ``together``; None outside of it.
 _WAITING: ContextVar[list[_Waiting] | None] = ContextVar("_WAITING", default=None)
 _TAKEN = "another run is writing it, or the disk knows no locks"
+_TIME = re.compile(r"_\d{8}_\d{6}(?=\.json$)")
 _MOST_LINKS = 40  # as many as Linux follows
 _UMASK = _read_umask()  # once, at import: reading it is not thread-safe
 
