@@ -71,6 +71,7 @@ from classification.runtime.errors import ConfigurationError
 from classification.runtime.journal import Journal
 from classification.sharding import cluster, flags
 from classification.sharding.parts import Part
+from classification.storage import flags as storage_flags
 from classification.storage.changes import current_of_all
 from classification.storage.local import LocalStore
 from detection import models
@@ -110,6 +111,7 @@ class Arguments(argparse.Namespace):
     max_pixels: int
     max_failures: int | None
     restart: bool
+    verify: bool
     shard: Shard | None
     engine: str
     ray_address: str | None
@@ -134,6 +136,7 @@ class Options:
         max_pixels: a crop of more pixels fails.
         max_failures: more failed crops than this end the run with exit code 4.
         restart: begin again, whatever an earlier run left.
+        verify: compare the bytes of all crops with those of an earlier run.
         detector_version: name of the detector where the boxes' file has none, or None.
         shard: the part to work on; None for all of it.
     """
@@ -147,6 +150,7 @@ class Options:
     max_pixels: int
     max_failures: int | None
     restart: bool
+    verify: bool = False
     detector_version: str | None = None
     shard: Shard | None = None
 
@@ -199,6 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="throw away what an interrupted run left, and begin again",
     )
+    storage_flags.add_verify(parser)
     shards.add_shard(
         parser,
         "OUTPUT, its journal and log get names of their own, such as "
@@ -291,7 +296,7 @@ def run(  # noqa: PLR0913 - the files of one step
         part = _part(work, output, options)
         work = replace(work, crops=crops.part(part.span))
         restart = options.restart or (
-            part.is_done() and _is_shard_outdated(work, output, options.workers)
+            part.is_done() and _is_shard_outdated(work, output, options)
         )
         if part.skip(restart=restart, max_failures=options.max_failures):
             return
@@ -533,7 +538,7 @@ def _classify_rest(work: _Work, kept: Journal, options: Options) -> None:
         threads=options.workers,
         max_pixels=options.max_pixels,
     )
-    done, changed = _look_back(work, kept, options.workers)
+    done, changed = _look_back(work, kept, options)
     crops_done = min(work.crops.count, done * work.batch_size)
     if done:
         _logger.info("going on after %d crops of an interrupted run", crops_done)
@@ -562,13 +567,15 @@ def _number_of(record: _Record) -> str:
     return str(record["number"])
 
 
-def _look_back(work: _Work, kept: Journal, threads: int) -> tuple[int, set[int]]:
+def _look_back(work: _Work, kept: Journal, options: Options) -> tuple[int, set[int]]:
     """Returns how many batches the journal holds, and which have crops that changed."""
     size, count = work.batch_size, 0
     changed: set[int] = set()
     known = ((None, *one) for one in _contents(work, kept))
     for place, (_, before, now) in enumerate(
-        current_of_all(work.store, known, threads=threads)
+        current_of_all(
+            work.store, known, verify=options.verify, threads=options.workers
+        )
     ):
         count = place + 1
         if _differ(before, now):
@@ -584,7 +591,7 @@ def _contents(work: _Work, kept: Journal) -> Iterator[tuple[str, Contents | None
         yield from zip((crop.name for crop in crops), contents, strict=True)
 
 
-def _is_shard_outdated(work: _Work, output: Path, threads: int) -> bool:
+def _is_shard_outdated(work: _Work, output: Path, options: Options) -> bool:
     """Says whether crops of a complete shard changed since it was written."""
     record = image_contents.find(output)
     if record is None:
@@ -601,7 +608,9 @@ def _is_shard_outdated(work: _Work, output: Path, threads: int) -> bool:
                 else:
                     yield None, crop.name, None  # it could not be read
 
-    found = current_of_all(work.store, known(), threads=threads)
+    found = current_of_all(
+        work.store, known(), verify=options.verify, threads=options.workers
+    )
     return any(_differ(before, now) for _, before, now in found)
 
 
@@ -696,6 +705,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             max_pixels=args.max_pixels,
             max_failures=args.max_failures,
             restart=args.restart,
+            verify=args.verify,
             detector_version=args.detector_version,
             shard=args.shard,
         ),

@@ -707,6 +707,35 @@ def test_crops_that_were_written_anew_are_the_same(
     assert "changed" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("shard", [False, True])
+def test_equal_size_and_time_with_other_bytes_is_the_matter_of_verify(
+    folder: Path,
+    model: Path,
+    shard: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(6):
+        _crop(folder, f"{number:02d}.jpg", number)
+    line: tuple[object, ...] = (model, "crops", "out.csv", "--batch-size", 2)
+    if shard:
+        line = (*line, "--shard", "1/1")
+        assert _run(*line) == 0
+    else:
+        _interrupt(monkeypatch, 2, *line)
+    path = folder / "crops/00.jpg"
+    then, data = path.stat().st_mtime_ns, bytearray(path.read_bytes())
+    data[-40] ^= 0x55
+    path.write_bytes(data)
+    os.utime(path, ns=(then, then))
+    if shard:
+        assert _run(*line) == 0
+        assert "is complete" in _last_line(capsys)
+    assert _run(*line, "--verify") == 0
+    said = capsys.readouterr().err
+    assert ("6 crops classified" if shard else "1 batches of them hold crops") in said
+
+
 def test_a_complete_shard_whose_crops_changed_is_run_again(
     folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

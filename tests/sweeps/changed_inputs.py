@@ -538,7 +538,9 @@ def _try(
     """Kills a run, changes its input, and gives the line again; returns the verdict."""
     case = CASES[name]
     moment = chance.uniform(0.05, case.latest) * bench.time(name, case)
+    out = bench.prepare()
     for _ in range(TRIES):
+        shutil.rmtree(out.parent)
         out = bench.prepare()
         child = bench.start(case, out)
         time.sleep(moment)
