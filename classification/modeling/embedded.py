@@ -14,7 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from classification.artifacts import _json, label_index
-from classification.modeling import catalog, efficientnet_lite, manifest
+from classification.modeling import catalog, manifest
 from classification.modeling.manifest import Manifest, Weights
 from classification.runtime import registry
 from classification.runtime.atomic import replacing
@@ -102,6 +102,8 @@ def _is_whole(target: Path) -> bool:
 
 
 def _make(model: EmbeddedModel, target: Path) -> None:
+    from classification.modeling import efficientnet_lite  # noqa: PLC0415 - onnx is heavy; only when converting
+
     architecture = catalog.find(model.architecture)
     weights = efficientnet_lite.read_weights(registry.cached(model.source))
     data = efficientnet_lite.to_onnx(weights, architecture.image_size)
