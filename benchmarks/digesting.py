@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SIZE = (4000, 3000)
-QUALITY = 85
+QUALITY = 70
 NO_DIGEST = "0" * (2 * contents.DIGEST_BYTES)
 
 
