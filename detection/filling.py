@@ -337,6 +337,8 @@ class _Run:
     def fill_all(self, files_by_dataset: Mapping[str, Sequence[str]]) -> None:
         """Detects what the journal lacks, and puts all of it into the cache."""
         known = self._check()
+        if known.changed:
+            files_by_dataset = self._with_changed(files_by_dataset, known.done)
         datasets = sorted({*files_by_dataset, *self._read_datasets()})
         if not datasets:
             return
@@ -370,6 +372,17 @@ class _Run:
             threads=self._options.work.threads,
         )
 
+    def _with_changed(
+        self, files_by_dataset: Mapping[str, Sequence[str]], done: NameSet
+    ) -> dict[str, list[str]]:
+        """Add the journal's images that changed: a killed run may have cached them."""
+        files = {dataset: set(files) for dataset, files in files_by_dataset.items()}
+        for record in self._kept.read_latest(_full_name):
+            if _full_name(record) not in done:
+                found = files.setdefault(record["dataset"], set())
+                found.add(journaled.name_of(record))
+        return {dataset: sorted(names) for dataset, names in files.items()}
+
     def _read_datasets(self) -> set[str]:
         return {record["dataset"] for record in self._kept.read()}
 
@@ -400,6 +413,7 @@ class _Run:
             dataset,
             header,
             self._documents(dataset),
+            newer_wins=True,  # a killed run may have put in what has changed since
             images=self._images(dataset),
             detector=self._digest,
         )

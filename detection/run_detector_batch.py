@@ -48,6 +48,7 @@ from classification.artifacts import (
 from classification.cropping.images import DEFAULT_MAX_PIXELS
 from classification.runtime import cli, journal, outputs, progress, shards
 from classification.runtime.addresses import is_address, shown
+from classification.runtime.atomic import together
 from classification.runtime.errors import ConfigurationError
 from classification.runtime.model_digest import digest_of
 from classification.sharding import cluster, flags
@@ -394,13 +395,16 @@ def run(paths: Paths, *, options: Options) -> None:
             header = detections.Header(
                 detection_categories=categories, info=_info(model, options)
             )
-            detections.write(paths.output, header, journaled.documents(kept, log))
-            image_contents.tell(
-                paths.output,
-                journaled.images(kept),
-                detector=begun.model_digest,
-                run=part.run,
-            )
+            with together():
+                documents = journaled.documents(kept, log)
+                sha256 = detections.write(paths.output, header, documents)
+                image_contents.tell(
+                    paths.output,
+                    journaled.images(kept),
+                    detector=begun.model_digest,
+                    run=part.run,
+                    sha256=sha256,
+                )
             part.complete(log.counts["failed"])
             kept.remove()
     _finish(paths, options, log)

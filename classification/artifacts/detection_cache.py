@@ -362,7 +362,9 @@ class _Contents:
         """Write the record beside the file, each image as that of its answer."""
         before = self._known.header.detector if self._known else ""
         is_new = merged.new_images
-        if self._known or detector or any(True for _ in self._newer()):
+        if not (self._known or detector or any(True for _ in self._newer())):
+            image_contents.remove(path)
+        else:
             old = ((n, c) for n, c in self._older() if n not in is_new)
             new = ((n, c) for n, c in self._newer() if n in is_new)
             both = merge_sorted(old, new, key=_name)

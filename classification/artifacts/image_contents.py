@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -112,6 +112,10 @@ class Record:
             while text := _next_line(file, number):
                 yield _parse(text, number)
                 number += 1
+
+
+class _NothingToTell(Exception):  # noqa: N818 - no error
+    """There is no record to write."""
 
 
 def path_beside(results: Path) -> Path:
@@ -216,13 +220,15 @@ def tell(
 
 
 def remove(results: Path) -> None:
-    """Take away the record of a file of detections, where there is one.
+    """Take away the record of a file of detections, and what a killed run left of it.
 
     Raises:
         StorageError: it cannot be removed.
     """
     path = path_beside(results)
     try:
+        with suppress(_NothingToTell), replacing(path):
+            raise _NothingToTell  # so the temporary file is removed
         path.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot remove {path}: {error.strerror}") from error

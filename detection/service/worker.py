@@ -27,6 +27,7 @@ from classification.artifacts import (
 )
 from classification.runtime import journal
 from classification.runtime.addresses import shown, without_tokens
+from classification.runtime.atomic import together
 from classification.runtime.cli import one_line
 from classification.runtime.errors import (
     ConfigurationError,
@@ -225,12 +226,14 @@ class Worker:
                 info=journaled.info(self.engine.model),
             )
             documents = journaled.documents(kept, log)
-            detections.write(folder / DETECTIONS, header, documents)
-            image_contents.tell(
-                folder / DETECTIONS,
-                journaled.images(kept),
-                detector=self.engine.digest,
-            )
+            with together():
+                sha256 = detections.write(folder / DETECTIONS, header, documents)
+                image_contents.tell(
+                    folder / DETECTIONS,
+                    journaled.images(kept),
+                    detector=self.engine.digest,
+                    sha256=sha256,
+                )
             step_log.write(folder, log)
             self._end(task, batch_response.COMPLETED)
             kept.remove()  # after the table knows; without both, all would be done again

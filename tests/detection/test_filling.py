@@ -176,6 +176,22 @@ def test_an_image_that_changed_after_the_kill_is_detected_anew_alone(
             assert found == (tmp_path / "fresh/v7" / name).read_bytes()
 
 
+def test_what_a_killed_run_cached_is_detected_anew_if_it_changed(
+    tmp_path: Path,
+) -> None:
+    draw(tmp_path)
+    options = options_for(tmp_path)
+    interrupt(tmp_path, options)
+    image_contents.remove(tmp_path / "cache/v7/b.json")  # killed before it was written
+    world.save_jpeg(tmp_path / "images/b/1.jpg", world.photograph(30, 20, seed=9))
+    log = fill(tmp_path, {}, options)  # the cache has boxes of all
+    assert log.extra["images_submitted_for_detection"] == ["b/1.jpg"]
+    fill(tmp_path, FILES, options_for(tmp_path, cache_dir=tmp_path / "fresh"))
+    for name in ("b.json", "b.json.images.jsonl.gz"):
+        found = (tmp_path / "cache/v7" / name).read_bytes()
+        assert found == (tmp_path / "fresh/v7" / name).read_bytes()
+
+
 def boxes_of(base: Path) -> dict[str, queried.CachedBoxes]:
     return {
         dataset: queried.open_cache(base / "cache", "7", dataset, NameSet(files))

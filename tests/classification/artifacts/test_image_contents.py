@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from classification.runtime.errors import ArtifactError
 from tests.commands import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 IMAGES = [
     ("a.jpg", Contents("0a", Stamp(7, 8))),
@@ -94,6 +95,18 @@ def test_a_name_that_is_no_text_is_kept(results: Path) -> None:
 
 def test_removing_leaves_nothing(results: Path) -> None:
     image_contents.tell(results, IMAGES, detector="")
+    unlink = Path.unlink
+    with pytest.MonkeyPatch.context() as patch:  # a run that is killed while it writes
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            image_contents.tell(results, interrupted(), detector="")
+    assert len(list(results.parent.iterdir())) == 3
+    assert Path.unlink is unlink
     for _ in range(2):
         image_contents.remove(results)
-        assert image_contents.find(results) is None
+        assert list(results.parent.iterdir()) == [results]
+
+
+def interrupted() -> Iterator[tuple[str, Contents]]:
+    yield IMAGES[0]
+    raise KeyboardInterrupt
