@@ -13,7 +13,7 @@ import re
 import zipfile
 from typing import TYPE_CHECKING
 
-from classification.model_files import torch_files, traced
+from classification.model_files import torch_files
 from classification.model_files.pickles import DamagedFileError, NotDataError
 from classification.modeling.onnx import OnnxClassifier
 from classification.runtime.errors import ModelError
@@ -45,6 +45,8 @@ def translate(data: bytes, image_size: int) -> Translation:
         ModelError: it is damaged, or more than a traced network; names the first such
             thing and the way round.
     """
+    from classification.model_files import traced  # noqa: PLC0415 - onnx is heavy; only for such files
+
     try:
         archive = torch_files.read_torchscript(io.BytesIO(data))
         return traced.translate(archive, image_size)
