@@ -88,7 +88,8 @@ class Parser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         parsed, surplus = self.parse_known_args(words, namespace)
         if surplus:
-            self.error(f"unrecognized arguments: {' '.join(surplus)}{_expanded(words)}")
+            hint = _expanded(words) if any(map(os.path.isfile, surplus)) else ""
+            self.error(f"unrecognized arguments: {' '.join(surplus)}{hint}")
         return parsed
 
     def parse_known_args(  # type: ignore[override]  # argparse overloads on namespace
