@@ -41,8 +41,10 @@ def tiny_network(outputs: int = 3) -> torch.nn.Module:
     return network.eval()
 
 
-def lively(network: torch.nn.Module, side: int) -> torch.nn.Module:
-    """Fits the batch norms of random weights to noise; returns the network.
+def lively(
+    network: torch.nn.Module, side: int, images: torch.Tensor | None = None
+) -> torch.nn.Module:
+    """Fits the batch norms of random weights to images, or noise; returns the network.
 
     Without this, values vanish on their way through a deep network of random weights,
     and every comparison of its outputs is one of zeros.
@@ -53,7 +55,7 @@ def lively(network: torch.nn.Module, side: int) -> torch.nn.Module:
         norm.momentum = 1.0
     network.train()
     with torch.no_grad():
-        network(torch.randn(8, 3, side, side))
+        network(torch.randn(8, 3, side, side) if images is None else images)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     return network.eval()

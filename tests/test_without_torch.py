@@ -85,7 +85,7 @@ def test_the_networks_that_go_by_a_name(
     environment["CAMERATRAPS_CACHE"] = str(tmp_path / "cache")
     quickstart = ("-m", "classification.quickstart", "--output", "out")
     without_torch(environment, tmp_path, *quickstart)
-    (merged,) = tmp_path.glob("out/*merged*.json")
+    merged = tmp_path / "out/detections_with_classifications.json"
     document = json.loads(merged.read_bytes())
     boxes = [box for image in document["images"] for box in image["detections"] or []]
     assert any("classifications" in box for box in boxes)
