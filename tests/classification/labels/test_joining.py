@@ -36,7 +36,7 @@ def crop(row: int, image: str, box: int, suffix: str = "md") -> ClassifiedCrop:
 def test_what_has_no_crop_stays_byte_for_byte() -> None:
     with open_table() as crops:
         crops.add([crop(2, "a", 1)])
-        joiner = Joiner(crops, RESULTS, None)
+        joiner = Joiner(crops, RESULTS, None, None)
         first, second = joiner.join(documents(a=2, b=1))
     said = {"category": "1", "classifications": [["0", 0.5]]}
     assert json.loads(first) == {"file": "a", "detections": [{"category": "1"}, said]}
@@ -54,7 +54,7 @@ def test_what_has_no_crop_stays_byte_for_byte() -> None:
 def test_a_crop_without_box_is_refused(image: str, box: int, message: str) -> None:
     with open_table() as crops:
         crops.add([crop(2, "a", 1), crop(3, image, box)])
-        joiner = Joiner(crops, RESULTS, None)
+        joiner = Joiner(crops, RESULTS, None, None)
         with pytest.raises(ArtifactError) as refused:
             list(joiner.join(documents(a=2, b=1)))
     assert str(refused.value) == f"results.csv: row 3, column path: {message}"
@@ -62,7 +62,7 @@ def test_a_crop_without_box_is_refused(image: str, box: int, message: str) -> No
 
 def test_a_dataset_that_is_not_there_is_refused() -> None:
     with open_table() as crops, pytest.raises(ConfigurationError) as refused:
-        list(Joiner(crops, RESULTS, frozenset({"x"})).join(documents(a=1)))
+        list(Joiner(crops, RESULTS, frozenset({"x"}), None).join(documents(a=1)))
     assert str(refused.value) == "--datasets: no image of 'x'"
 
 

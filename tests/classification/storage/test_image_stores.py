@@ -157,7 +157,7 @@ def test_a_link_in_the_folder_is_followed(local: ImageStore) -> None:
         ("d/dangling.jpg", "no such file"),
         ("d/a", "a folder, not a file"),
         ("d/pipe.jpg", "a pipe or a device, not a file"),
-        ("d/a\0b", "cannot read: embedded null byte"),
+        ("d/a\0b", "embedded null"),
     ],
 )
 def test_what_is_no_image_has_a_reason_and_does_not_exist(
@@ -165,7 +165,7 @@ def test_what_is_no_image_has_a_reason_and_does_not_exist(
 ) -> None:
     with pytest.raises(ItemError) as raised:
         local.read(name)
-    assert str(raised.value).endswith(reason)
+    assert reason in str(raised.value)
     assert not local.exists(name)
 
 

@@ -61,7 +61,12 @@ def test_what_cannot_be_read_has_a_reason(
         huge.truncate(local.MAX_BYTES + 1)  # a hole, no disk
     with pytest.raises(ItemError) as raised:
         read_file(tmp_path / name)
-    assert str(raised.value) == reason
+    assert in_words_of_3_11(str(raised.value)) == reason
+
+
+def in_words_of_3_11(reason: str) -> str:
+    """Words a refusal of Python 3.13 as earlier ones did."""
+    return reason.replace("open: embedded null character in path", "embedded null byte")
 
 
 def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
