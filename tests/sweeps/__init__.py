@@ -25,6 +25,7 @@ NAMES: tuple[str, ...] = (  # in the order of the page
     "faults",
     "kills",
     "no_space",
+    "changed_inputs",
     "hostile_images",
     "hostile_names",
     "mutants",

@@ -72,7 +72,10 @@ class Child:
 
     def kill(self) -> None:
         """Ends it at once, with all it has started."""
-        os.killpg(self.pid, signal.SIGKILL)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            os.kill(self.pid, signal.SIGKILL)  # it has no group of its own yet
 
     def stop(self) -> None:
         """Stops it where it is, until it is let go."""
