@@ -19,6 +19,7 @@ from classification.modeling import manifest
 from classification.modeling.catalog import IMAGENET
 from classification.modeling.manifest import Manifest, Weights
 from classification.quickstart import IMAGENET_LABELS, Files, Options, Step, main
+from classification.runtime import cli
 from tests.detection.detectors import graphs
 
 if TYPE_CHECKING:
@@ -239,7 +240,8 @@ def test_nothing_found_still_makes_a_page(
     output = tmp_path / "out"
     assert main(["--images", str(images), "--output", str(output)]) == 0
     said = capfd.readouterr().err
-    assert f"-m detection.run_detector_batch {red_detector} '{images}'" in said
+    words = ("-m", "detection.run_detector_batch", str(red_detector), str(images))
+    assert cli.command_line(words) in said
     assert "crop_detections" not in said
     assert said.splitlines()[-7:] == [
         "picture  answer           best exact guess",
