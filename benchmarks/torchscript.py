@@ -116,7 +116,7 @@ def spread_answers(network: nn.Module, images: torch.Tensor) -> None:
     hook.remove()
     features = seen[0].double()
     centred = features - features.mean(0)
-    answers = 8 * torch.eye(len(images), dtype=torch.float64)
+    answers = 3 * torch.eye(len(images), dtype=torch.float64)
     with torch.no_grad():
         head.weight.copy_((torch.linalg.pinv(centred) @ answers).T)
         head.bias.copy_(-(head.weight.double() @ features.mean(0)))

@@ -112,6 +112,7 @@ def test_classifiers_of_several_packages(
     assert_same(make(name), SIDE)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the packages that make the networks
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "name", "side"),
