@@ -160,14 +160,14 @@ def read(
 
 
 def is_torchscript(source: Path | BinaryIO) -> bool:
-    """Says whether this is a TorchScript archive, good or bad."""
+    """Return whether this is a TorchScript archive; False where it cannot be read."""
     try:
         with _opened(source) as (file, size), _zip(file, size) as entries:
             return any(
                 name == "constants.pkl" or name.startswith("code/")
                 for name in entries.infos
             )
-    except (DamagedFileError, NotDataError):
+    except ModelError:  # who goes on to read it says why
         return False
 
 
