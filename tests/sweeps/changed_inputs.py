@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from onnx.external_data_helper import set_external_data
 
+from classification.artifacts import crop_record
 from classification.modeling import manifest
 from tests import classifiers, world
 from tests.classifiers import save_exported
@@ -506,7 +507,8 @@ def left(out: Path) -> dict[str, bytes]:
     """Returns what a step has left, without times, by name."""
     found = {}
     for name, content in long_steps.artifacts(out).items():
-        if name.endswith(".lock"):
+        # No artifact. A temporary file stays where the new inputs give its crop no more.
+        if name.endswith((".lock", ".tmp")):
             continue
         if name.endswith(".images.jsonl.gz"):
             lines = gzip.decompress(content)
@@ -514,6 +516,23 @@ def left(out: Path) -> dict[str, bytes]:
         else:
             found[name] = content
     return found
+
+
+def _are_of_one(found: bytes, fresh: bytes) -> bool:
+    """Says whether two crops have the same pixels, and records that do not differ.
+
+    A record may know a digest that another does not: an edited file of boxes has no record
+    of its detector any more, but the crops that were cut before have.
+    """
+    records = [crop_record.find(data) for data in (found, fresh)]
+    if records[0] is None or records[1] is None:
+        return False
+    plain = [
+        data.replace(b"\xff\xfe%b%b" % ((len(text) + 2).to_bytes(2, "big"), text), b"")
+        for data, record in zip((found, fresh), records, strict=True)
+        if (text := crop_record.encode(record))
+    ]
+    return plain[0] == plain[1] and not crop_record.difference(records[0], records[1])
 
 
 def _agree(name: str, found: bytes | None, fresh: bytes | None) -> bool:
@@ -524,8 +543,12 @@ def _agree(name: str, found: bytes | None, fresh: bytes | None) -> bool:
     is_record = "mdcache/" in name and name.endswith(".gz")
     if fresh is None and (name.startswith("saved/") or is_record):
         return True  # of answers that stayed, more may be known
-    if found == fresh or found is None or fresh is None or "mdcache/" not in name:
+    if found == fresh or found is None or fresh is None:
         return found == fresh
+    if name.endswith(".jpg"):
+        return _are_of_one(found, fresh)
+    if "mdcache/" not in name:
+        return False
     if name.endswith(".gz"):  # the first line has the digest of the cache
         return set(fresh.splitlines()[1:]) <= set(found.splitlines()[1:])
     more, fewer = json.loads(found), json.loads(fresh)
