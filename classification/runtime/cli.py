@@ -88,7 +88,7 @@ class Parser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         parsed, surplus = self.parse_known_args(words, namespace)
         if surplus:
-            hint = _expanded(words) if any(map(os.path.isfile, surplus)) else ""
+            hint = "" if surplus[0].startswith("-") else _expanded(words)
             self.error(f"unrecognized arguments: {' '.join(surplus)}{hint}")
         return parsed
 
