@@ -263,9 +263,7 @@ class TestInBrowser:
             assert pictures.count() == 2
             for number in range(2):
                 pictures.nth(number).scroll_into_view_if_needed()
-                page.wait_for_function(
-                    f"document.querySelectorAll('.pair img')[{number}].naturalWidth > 0"
-                )
+                pictures.nth(number).evaluate("image => image.decode()")
 
     @pytest.mark.parametrize("width", [1280, 400])
     def test_nothing_is_wider_than_the_window(self, made: Path, width: int) -> None:

@@ -325,7 +325,7 @@ def test_a_csv_is_taken_back(ten: Path, tmp_path: Path) -> None:
     with opened(ten) as tab:
         press(tab, "w")
         tab.locator("#file").set_input_files(source)
-        tab.wait_for_function("document.getElementById('message').textContent")
+        tab.locator("#message:not(:empty)").wait_for()
         assert tab.locator("#message").inner_text() == (
             "3 answers changed by from_timelapse.csv; "
             "1 row of images that are not on this page."
@@ -341,7 +341,7 @@ def test_a_csv_is_taken_back(ten: Path, tmp_path: Path) -> None:
         assert tally(tab) == "1 of 10 answered: 0 right, 1 wrong, 0 unsure"
         press(tab, "z")
         tab.locator("#file").set_input_files(tmp_path / "mislabeled_images.csv")
-        tab.wait_for_function("document.getElementById('tally').textContent[0] === '4'")
+        tab.locator("#tally", has_text="4 of 10").wait_for()
         assert exported(tab, tmp_path) == rows
 
 
