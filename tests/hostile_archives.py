@@ -1,12 +1,14 @@
 """Model files that were made to harm: archives of torch written byte by byte.
 
-``checkpoints`` and ``torchscript`` give every one by a name. None of them may do more than
+``checkpoints`` and ``torchscript`` give them by name, ``checkpoint_bombs`` and
+``torchscript_bombs`` those that take seconds to pack. None of them may do more than
 be refused: nothing is written at ``trace``, nothing is connected to, and reading one costs
 little more than a harmless one (``checkpoint()``, ``archive()``).
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zipfile
@@ -296,7 +298,7 @@ def checkpoints(trace: Path) -> dict[str, bytes]:
             mapping(model=mapping(w=tensor()), epoch=value)
         )
         files[f"legacy: {name}"] = legacy(mapping(w=value))
-    return files | _torn() | _bombs()
+    return files | _torn()
 
 
 def _torn() -> dict[str, bytes]:
@@ -320,15 +322,21 @@ def _torn() -> dict[str, bytes]:
     }
 
 
-def _bombs() -> dict[str, bytes]:
-    """Archives that unpack to far more than they are."""
+def _many_entries() -> dict[str, bytes]:
     blob = bytes(64 << 20)
-    many = {f"data/{n}": blob for n in range(1, 25)}
+    return {f"data/{n}": blob for n in range(1, 25)}
+
+
+@functools.cache
+def checkpoint_bombs() -> dict[str, bytes]:
+    """Return checkpoints that unpack to far more than they are."""
     base = {"data.pkl": pickled(mapping(w=tensor())), "data/0": weights()}
     long = {**base, "data.pkl": pickled(mapping(w=text("a" * (1 << 28))))}
     empty = {**base, **{f"data/{n}": b"" for n in range(1, 80_000)}}
     return {
-        "bomb: many entries": packed({**base, **many}, how=zipfile.ZIP_DEFLATED),
+        "bomb: many entries": packed(
+            {**base, **_many_entries()}, how=zipfile.ZIP_DEFLATED
+        ),
         "bomb: a long text": packed(long, how=zipfile.ZIP_DEFLATED),
         "bomb: entries without end": packed(empty),
         "bomb: overlapping entries": _overlapping(base),
@@ -655,6 +663,11 @@ def torchscript(trace: Path) -> dict[str, bytes]:
         files[f"misuse: {line}"] = archive(f"w = self.w\ny = {call_}\nreturn y")
     files |= {f"code: {name}": archive(body) for name, body in _BODIES.items()}
     files |= {f"archive: {name}": data for name, data in _modules().items()}
-    many = {f"data/{n}": bytes(64 << 20) for n in range(1, 25)}
-    files["bomb: many entries"] = archive(extra=many, how=zipfile.ZIP_DEFLATED)
     return files
+
+
+@functools.cache
+def torchscript_bombs() -> dict[str, bytes]:
+    """Return TorchScript archives that unpack to far more than they are."""
+    many = archive(extra=_many_entries(), how=zipfile.ZIP_DEFLATED)
+    return {"bomb: many entries": many}

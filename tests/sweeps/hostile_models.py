@@ -160,13 +160,14 @@ def _trials(
         ),
         (
             hostile_archives.archive(),
-            hostile_archives.torchscript(written),
+            hostile_archives.torchscript(written)
+            | hostile_archives.torchscript_bombs(),
             ".pt",
             ((_CLASSIFY, 1), (_EXPORT, 4), (_TRAIN, 8)),
         ),
         (
             hostile_archives.checkpoint(),
-            hostile_archives.checkpoints(written),
+            hostile_archives.checkpoints(written) | hostile_archives.checkpoint_bombs(),
             ".pth",
             ((_EXPORT, 1), (_TRAIN, 2), (_DETECT, 2)),
         ),

@@ -186,16 +186,26 @@ HARMLESS = {
 HOSTILE = hostile.checkpoints(TRACE)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_is_refused(name: str) -> None:
+def assert_refused(data: bytes) -> None:
     started = time.process_time()
-    if name in HARMLESS:
-        torch_files.read(io.BytesIO(HOSTILE[name]))
-    else:
-        with pytest.raises((DamagedFileError, NotDataError)):
-            torch_files.read(io.BytesIO(HOSTILE[name]))
+    with pytest.raises((DamagedFileError, NotDataError)):
+        torch_files.read(io.BytesIO(data))
     assert time.process_time() - started < 2
     assert not TRACE.exists()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused(name: str) -> None:
+    if name in HARMLESS:
+        torch_files.read(io.BytesIO(HOSTILE[name]))
+        assert not TRACE.exists()
+    else:
+        assert_refused(HOSTILE[name])
+
+
+def test_a_bomb_is_refused() -> None:
+    for data in hostile.checkpoint_bombs().values():
+        assert_refused(data)
 
 
 def test_the_harmless_ones_are_read() -> None:
@@ -217,8 +227,9 @@ def test_the_harmless_ones_are_read() -> None:
     ],
 )
 def test_the_refusal_names_what_is_no_data(name: str, message: str) -> None:
+    files = HOSTILE | hostile.checkpoint_bombs()
     with pytest.raises(ModelError, match=message):
-        torch_files.read(io.BytesIO(HOSTILE[name]))
+        torch_files.read(io.BytesIO(files[name]))
 
 
 BOMB = """
@@ -240,7 +251,8 @@ print((peak - before) // 1024, "torch" in sys.modules)
 def test_hostile_files_cost_little_memory(tmp_path: Path) -> None:
     pytest.importorskip("resource")
     paths = []
-    for number, data in enumerate(HOSTILE.values()):
+    files = HOSTILE | hostile.checkpoint_bombs()
+    for number, data in enumerate(files.values()):
         paths.append(tmp_path / f"{number}.pt")
         paths[-1].write_bytes(data)
     done = subprocess.run(

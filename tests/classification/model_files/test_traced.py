@@ -217,13 +217,22 @@ TRACE = Path(tempfile.gettempdir()) / "ct-hostile-trace"
 HOSTILE = hostile.torchscript(TRACE)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_archive_is_refused(name: str) -> None:
+def assert_refused(data: bytes) -> None:
     started = time.process_time()
     with pytest.raises((DamagedFileError, NotDataError)):
-        translated(HOSTILE[name], 224)
+        translated(data, 224)
     assert time.process_time() - started < 5
     assert not TRACE.exists()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_archive_is_refused(name: str) -> None:
+    assert_refused(HOSTILE[name])
+
+
+def test_a_bomb_is_refused() -> None:
+    for data in hostile.torchscript_bombs().values():
+        assert_refused(data)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +301,8 @@ print((peak - before) // 1024, "torch" in sys.modules)
 def test_hostile_archives_cost_little_memory(tmp_path: Path) -> None:
     pytest.importorskip("resource")
     paths = []
-    for number, data in enumerate(HOSTILE.values()):
+    files = HOSTILE | hostile.torchscript_bombs()
+    for number, data in enumerate(files.values()):
         paths.append(tmp_path / f"{number}.pt")
         paths[-1].write_bytes(data)
     done = subprocess.run(
