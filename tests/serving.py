@@ -123,6 +123,8 @@ def start(model: Path, folder: Path, *flags: object, **environment: str) -> Serv
     )
     assert process.stderr is not None
     first = process.stderr.readline()
+    if " listens on " not in first:
+        process.kill()
     assert " listens on " in first, first + process.communicate()[1]
     return Service(process, first.split()[-1], folder)
 

@@ -342,6 +342,7 @@ def _start_logging(*, verbose: bool) -> None:
     handler.setFormatter(_Formatter("%(levelname)s %(message)s" if verbose else None))
     level = logging.DEBUG if verbose else logging.INFO
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("filelock").setLevel(logging.WARNING)  # two lines a lock
     if not verbose:
         for chatty in ("PIL", "torch", "onnxscript", "onnx_ir", "timm"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
