@@ -12,7 +12,7 @@ import torch
 from classification.runtime.errors import MissingExtraError, ModelError
 from detection import detectors, models
 from detection.detectors import Options
-from tests.detection.detectors.graphs import constant_detector
+from tests.detection.detectors.graphs import constant_detector, frozen
 from tests.detection.detectors.test_checkpoint import archive, names
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_the_ultralytics_extra_is_named(tmp_path: Path) -> None:
 @absent("tensorflow")
 def test_the_tensorflow_extra_is_named(tmp_path: Path) -> None:
     path = tmp_path / "md_v4.1.0.pb"
-    path.write_bytes(b"\n\n\n\x01a\x12\x05Const")  # one node: a, a Const
+    path.write_bytes(frozen("Const"))
     with pytest.raises(MissingExtraError) as error:
         detectors.load(models.resolve(str(path)))
     assert str(error.value) == (
