@@ -10,8 +10,9 @@ box of which image it was cut from, and how. Crops that exist are kept, so a run
 interrupted goes on where it was; those of another image, box, detector or way of cutting
 are cut anew. An image none of whose crops is missing is not opened unless its size or time
 changed; --verify compares the bytes of all. Crops that say nothing, such as those of other
-programs, are kept. Crops of no box are counted, and --remove-orphans deletes them; those of an image or a
-detector that was replaced go in any case. After a power cut, --check-crops-valid finds crops that the disk lost.
+programs, are kept. Crops of no box are counted, and --remove-orphans deletes them; those of
+an image or a detector that was replaced go in any case. After a power cut,
+--check-crops-valid finds crops that the disk lost.
 
 With --shard 3/10 it cuts the crops of the third tenth of the images alone, into the same
 folder. The same line without --shard finds at the end whether all is there, and cuts what
