@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from classification.artifacts import crop_record
 from classification.runtime.contents import Stamp
+from classification.runtime.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +95,9 @@ class CropIndex:
             crops_dir: the folder.
             writable: rows are to be added, and the file is made if missing; several runs
                 may do so at a time.
+
+        Raises:
+            StorageError: the disk is full.
         """
         with closing(cls(crops_dir / FILENAME, writable=writable)) as index:
             yield index
@@ -175,8 +179,15 @@ class CropIndex:
         return _connect(self._path, writable=True)
 
     def _give_up(self, error: Exception) -> None:
+        """Go on without the index, except on a disk that is full: crops need it, too.
+
+        Raises:
+            StorageError: the disk is full.
+        """
         self.close()
         self._rows = []
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise StorageError(f"cannot write {self._path}: {error}") from error
         _logger.warning(
             "%s cannot be used, so crops are opened one by one to see what they were cut "
             "from: %s",

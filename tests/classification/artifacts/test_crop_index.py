@@ -10,6 +10,7 @@ from classification.artifacts import crop_record
 from classification.artifacts.crop_index import FILENAME, CropIndex, Entry
 from classification.artifacts.crop_record import CropRecord, Geometry
 from classification.runtime.contents import Stamp
+from classification.runtime.errors import StorageError
 from detection.boxes import Box
 
 if TYPE_CHECKING:
@@ -116,6 +117,17 @@ def test_damage_within_ends_no_run(
             index.find(f"{number:04}", CROP)
             index.add(f"{number:04}", ENTRY)
     assert "cannot be used" in caplog.text or found(tmp_path, "0000") == ENTRY
+
+
+def test_a_disk_that_is_full_ends_the_run(tmp_path: Path) -> None:
+    with CropIndex.open(tmp_path, writable=True) as index:
+        assert index._database
+        index._database.execute("PRAGMA max_page_count = 1")
+        for number in range(100):
+            index.add(f"{number}.jpg", ENTRY)
+        with pytest.raises(StorageError, match=r"\.sqlite: database or disk is full$"):
+            index.flush()
+    assert found(tmp_path, "0.jpg") is None
 
 
 def test_rows_that_are_damaged_do_not_count(tmp_path: Path) -> None:
