@@ -611,6 +611,7 @@ def kill_in_epoch(process: subprocess.Popen[str], logs: Path, *, epoch: int) -> 
     pytest.fail("never came so far")
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(base: Path) -> None:
     """Means of batch normalisation are each process's own, so they are kept here."""
     words = "--epochs 2 --augmentation none --freeze-batch-norm"
