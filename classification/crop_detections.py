@@ -207,11 +207,8 @@ def run(
             given = bulk.cut_missing(jobs, place, crops, log, boxes.alike())
         finally:
             log.extra["num_new_downloads"] = store.fetched
-        if options.shard is None:
-            remove = options.remove_orphans
-            orphans.report(place, given, crops, log, remove=remove)
-        elif options.remove_orphans:
-            _logger.info("--remove-orphans: the run without --shard deletes them")
+        remove = options.remove_orphans
+        orphans.report(place, given, crops, log, remove=remove)
     _finish(log, cropped_images_dir, logdir)
     cli.check_failures(
         log.counts["images_failed"], log.counts["images"], options.max_failures

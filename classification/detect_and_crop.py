@@ -390,11 +390,8 @@ def run(paths: Paths, *, options: Options) -> None:
             place = _place(paths.crops_dir, store, options)
             given = bulk.cut_missing(jobs, place, crops, log, images.alike())
             log.extra["num_new_downloads"] = store.fetched
-            if options.shard is None:
-                remove = options.remove_orphans
-                orphans.report(place, given, crops, log, remove=remove)
-            elif options.remove_orphans:
-                _logger.info("--remove-orphans: the run without --shard deletes them")
+            remove = options.remove_orphans
+            orphans.report(place, given, crops, log, remove=remove)
         _finish(paths, options, log)
     undrawn_count = sum(map(len, undrawn.values()))
     total = undrawn_count if paths.crops_dir is None else images.image_count

@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 import io
 import struct
+import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -671,3 +673,43 @@ def torchscript_bombs() -> dict[str, bytes]:
     """Return TorchScript archives that unpack to far more than they are."""
     many = archive(extra=_many_entries(), how=zipfile.ZIP_DEFLATED)
     return {"bomb: many entries": many}
+
+
+_COST = """
+import resource, sys
+from pathlib import Path
+from classification.model_files import torch_files, traced
+from classification.runtime.errors import ModelError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in map(Path, sys.argv[1:]):
+    try:
+        READ
+    except ModelError:
+        pass
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((peak - before) // 1024, "torch" in sys.modules)
+"""
+
+
+def cost_of(read: str, files: Mapping[str, bytes], folder: Path) -> tuple[int, bool]:
+    """Read files in a process of their own.
+
+    Args:
+        read: the expression that reads ``path``.
+        files: contents by name.
+        folder: where they are put.
+
+    Returns:
+        By how many MiB its memory grew at most, and whether it imported torch.
+    """
+    paths = [folder / f"{number}.pt" for number in range(len(files))]
+    for path, data in zip(paths, files.values(), strict=True):
+        path.write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-c", _COST.replace("READ", read), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    grown, has_torch = done.stdout.split()
+    return int(grown), has_torch == "True"

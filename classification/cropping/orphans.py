@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from classification.artifacts.layout import CropName
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 ORPHANS, REMOVED = "orphans", "orphans_removed"
 _MOST_LISTED = 100_000
+
+_logger = logging.getLogger(__name__)
 
 
 def add_flag(parser: argparse._ActionsContainer) -> None:
@@ -66,11 +69,18 @@ def report(
 ) -> None:
     """List the orphans in the log; remove them if asked to.
 
+    A shard knows the crops of its own images alone, and leaves this to the run without
+    ``--shard``.
+
     Crops of an image of the file that was replaced since, or of a detector that was
     trained anew under its name, are removed in any case, as others of them are cut anew.
 
     The log gets the names of the first hundred thousand, and the count of all.
     """
+    if log.shard is not None:
+        if remove:
+            _logger.info("--remove-orphans: the run without --shard deletes them")
+        return
     listed: list[str] = []
     for name, entry in find(place.crops_dir, given, crops):
         if remove or _is_outdated(entry, place, given):
